@@ -1,0 +1,232 @@
+//! `poll(2)`: a dense array for the kernel, and a table from descriptor to position in it.
+
+use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
+use std::{io, os::fd::RawFd, time::Duration};
+
+/// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
+///
+/// The array holds one entry for each watched descriptor, whatever its number. Who wants nothing
+/// has a negative number there, which the kernel skips.
+///
+/// # Platforms
+///
+/// macOS has no `ppoll`, so timeouts are rounded up to milliseconds there, and its `poll` refuses
+/// some devices (`/dev/tty`) that `select` takes.
+#[derive(Debug, Default)]
+pub struct Poll {
+    /// What the kernel reads; `fd` is complemented (so negative) while nothing is wanted.
+    entries: Vec<libc::pollfd>,
+    /// Descriptor to index in `entries`, or `ABSENT`.
+    positions: Vec<u32>,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl Poll {
+    /// A backend that watches nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn position(&self, fd: RawFd) -> Option<usize> {
+        let position = *self.positions.get(usize::try_from(fd).ok()?)?;
+        (position != ABSENT).then_some(position as usize)
+    }
+}
+
+impl Backend for Poll {
+    const NAME: &'static str = "poll";
+    const FD_LIMIT: Option<RawFd> = None;
+
+    fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        check_fd(fd, Self::FD_LIMIT)?;
+        if self.position(fd).is_some() {
+            return Err(already_watched(fd));
+        }
+        let index = fd as usize;
+        if index >= self.positions.len() {
+            let missing = index + 1 - self.positions.len();
+            self.positions.try_reserve(missing)?;
+            self.positions.resize(index + 1, ABSENT);
+        }
+        self.entries.try_reserve(1)?;
+        self.positions[index] = self.entries.len() as u32;
+        self.entries.push(entry(fd, interest));
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, interest: Interest) {
+        if let Some(position) = self.position(fd) {
+            self.entries[position] = entry(fd, interest);
+        }
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        if let Some(position) = self.position(fd) {
+            self.positions[fd as usize] = ABSENT;
+            self.entries.swap_remove(position);
+            if let Some(moved) = self.entries.get(position) {
+                self.positions[number(moved) as usize] = position as u32;
+            }
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
+        ready.clear();
+        deadline::until_found(timeout, |left| {
+            let count = match call(&mut self.entries, left) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    call_in_parts(&mut self.entries, left)
+                }
+                result => result,
+            }?;
+            collect(&mut self.entries, count, ready);
+            Ok(ready.len())
+        })?;
+        for event in ready.iter() {
+            if event.readiness.contains(Readiness::INVALID) {
+                self.remove(event.fd);
+            }
+        }
+        // The array's order is that of history; what is reported must not depend on it.
+        ready.sort_unstable_by_key(|event| event.fd);
+        Ok(())
+    }
+}
+
+fn entry(fd: RawFd, interest: Interest) -> libc::pollfd {
+    let mut events = 0;
+    for (flag, event) in [
+        (Interest::READ, libc::POLLIN),
+        (Interest::WRITE, libc::POLLOUT),
+        (Interest::PRIORITY, libc::POLLPRI),
+    ] {
+        if interest.contains(flag) {
+            events |= event;
+        }
+    }
+    libc::pollfd {
+        // POLLHUP and POLLERR come unasked, so an entry with no events would still spin.
+        fd: if interest.is_empty() { !fd } else { fd },
+        events,
+        revents: 0,
+    }
+}
+
+fn number(entry: &libc::pollfd) -> RawFd {
+    if entry.fd < 0 { !entry.fd } else { entry.fd }
+}
+
+/// One system call on the whole array; returns how many entries have something to say.
+fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let length = entries.len() as libc::nfds_t;
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "openbsd",
+        target_os = "illumos",
+        target_os = "solaris"
+    ))]
+    let count = {
+        let timeout = timeout.map(deadline::timespec);
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the pointer and the length are those of one exclusively borrowed slice of
+        // initialised pollfds, `timeout` is null or points to a timespec that outlives the call,
+        // and a null signal mask leaves the mask alone.
+        unsafe { libc::ppoll(entries.as_mut_ptr(), length, timeout, std::ptr::null()) }
+    };
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "openbsd",
+        target_os = "illumos",
+        target_os = "solaris"
+    )))]
+    let count = {
+        // Rounded up: a timeout below a millisecond must not become a busy loop.
+        let millis = timeout.map_or(-1, |timeout| {
+            let millis = timeout.as_nanos().div_ceil(1_000_000);
+            libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
+        });
+        // SAFETY: the pointer and the length are those of one exclusively borrowed slice of
+        // initialised pollfds.
+        unsafe { libc::poll(entries.as_mut_ptr(), length, millis) }
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same in parts that the kernel takes, for a process that lowered its `RLIMIT_NOFILE` below
+/// the number of descriptors it watches: all parts are probed, then the first is waited on, but
+/// never for long.
+#[cold]
+fn call_in_parts(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    const BETWEEN_PROBES: Duration = Duration::from_millis(10);
+    let longest = open_files_limit();
+    if longest == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut count = 0;
+    for part in entries.chunks_mut(longest) {
+        count += call(part, Some(Duration::ZERO))?;
+    }
+    if count > 0 {
+        return Ok(count);
+    }
+    let wait = timeout.map_or(BETWEEN_PROBES, |timeout| timeout.min(BETWEEN_PROBES));
+    let first = longest.min(entries.len());
+    call(&mut entries[..first], Some(wait))
+}
+
+fn open_files_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit that outlives the call. It stays 0 if the call fails.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// Translates the `count` entries that have something to say.
+fn collect(entries: &mut [libc::pollfd], mut count: usize, ready: &mut Vec<Event>) {
+    for entry in entries {
+        if count == 0 {
+            break;
+        }
+        if entry.revents == 0 {
+            continue;
+        }
+        count -= 1;
+        let readiness = readiness(entry);
+        if readiness.is_empty() {
+            // A hang-up while reading is not wanted: select does not tell of it, and poll would
+            // for ever. Mute the entry; `modify` brings it back.
+            entry.fd = !entry.fd;
+        } else {
+            ready.push(Event { fd: entry.fd, readiness });
+        }
+    }
+}
+
+/// What select would say of this entry, and the hints that it cannot give.
+fn readiness(entry: &libc::pollfd) -> Readiness {
+    let has = |mask| entry.revents & mask != 0;
+    let wants = |event| entry.events & event != 0;
+    if has(libc::POLLNVAL) {
+        return Readiness::INVALID;
+    }
+    let mut readiness = Readiness::empty();
+    let read = libc::POLLIN | libc::POLLHUP | libc::POLLERR;
+    readiness.set(Readiness::READ, wants(libc::POLLIN) && has(read));
+    let write = libc::POLLOUT | libc::POLLERR;
+    readiness.set(Readiness::WRITE, wants(libc::POLLOUT) && has(write));
+    let priority = wants(libc::POLLPRI) && has(libc::POLLPRI);
+    readiness.set(Readiness::PRIORITY, priority);
+    if !readiness.is_empty() {
+        readiness.set(Readiness::HANG_UP, has(libc::POLLHUP));
+        readiness.set(Readiness::ERROR, has(libc::POLLERR));
+    }
+    readiness
+}

@@ -1,0 +1,207 @@
+//! `select(2)`: three bitmaps that are kept, three that the kernel overwrites, scanned by word.
+
+use crate::fd_set::{FdSet, bit_of, end_of, members, words_for};
+use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
+use std::{io, os::fd::RawFd, time::Duration};
+
+/// The `select(2)` backend, through `pselect(2)` for timeouts below a microsecond.
+///
+/// # Platforms
+///
+/// Linux takes sets of any size, so descriptors of 1024 and above work there. Elsewhere they are
+/// refused by [`add`](Backend::add).
+#[derive(Debug, Default)]
+pub struct Select {
+    watched: FdSet,
+    /// What is asked of the kernel: read, write, priority.
+    wanted: [FdSet; 3],
+    /// What it answers: the same, overwritten by each call.
+    answer: [FdSet; 3],
+    /// No wanted descriptor is as high as this; made exact before each call.
+    nfds: RawFd,
+}
+
+/// The set of each index.
+const FLAGS: [(Interest, Readiness); 3] = [
+    (Interest::READ, Readiness::READ),
+    (Interest::WRITE, Readiness::WRITE),
+    (Interest::PRIORITY, Readiness::PRIORITY),
+];
+
+impl Select {
+    /// A backend that watches nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Backend for Select {
+    const NAME: &'static str = "select";
+    const FD_LIMIT: Option<RawFd> = if cfg!(any(target_os = "linux", target_os = "android")) {
+        None
+    } else {
+        Some(libc::FD_SETSIZE as RawFd)
+    };
+
+    fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        check_fd(fd, Self::FD_LIMIT)?;
+        if self.watched.contains(fd) {
+            return Err(already_watched(fd));
+        }
+        let sets = self.wanted.iter_mut().chain(&mut self.answer);
+        for set in sets.chain([&mut self.watched]) {
+            set.grow_to(fd)?;
+        }
+        self.watched.set(fd, true);
+        self.modify(fd, interest);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, interest: Interest) {
+        if self.watched.contains(fd) {
+            for (set, (flag, _)) in self.wanted.iter_mut().zip(FLAGS) {
+                set.set(fd, interest.contains(flag));
+            }
+            if !interest.is_empty() {
+                self.nfds = self.nfds.max(fd + 1);
+            }
+        }
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.modify(fd, Interest::empty());
+        if self.watched.contains(fd) {
+            self.watched.set(fd, false);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
+        ready.clear();
+        self.lower_nfds();
+        let mut evicted = false;
+        deadline::until_found(timeout, |left| {
+            let count = match self.call(left) {
+                // One bad descriptor fails the whole call. Name it, then ask about the others.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+                    evicted = true;
+                    self.evict(ready);
+                    match self.call(Some(Duration::ZERO)) {
+                        Err(_) if !ready.is_empty() => 0,
+                        result => result?,
+                    }
+                }
+                result => result?,
+            };
+            self.collect(count, ready);
+            if self.kernel_passed_over_some(ready) {
+                evicted = true;
+                self.evict(ready);
+            }
+            Ok(ready.len())
+        })?;
+        if evicted {
+            ready.sort_unstable_by_key(|event| event.fd);
+        }
+        Ok(())
+    }
+}
+
+impl Select {
+    /// Makes `nfds` exact: the kernel's work grows with it.
+    fn lower_nfds(&mut self) {
+        while self.nfds > 0 {
+            let last = words_for(self.nfds) - 1;
+            let [read, write, priority] = &self.wanted;
+            let word = read.word(last) | write.word(last) | priority.word(last);
+            self.nfds = end_of(last, word);
+            if word != 0 {
+                break;
+            }
+        }
+    }
+
+    /// One system call on a copy of what is wanted; returns how many bits of it are true.
+    fn call(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
+            answer.copy_from(wanted, words_for(self.nfds));
+        }
+        let [read, write, priority] = &mut self.answer;
+        pselect(self.nfds, [read, write, priority].map(Some), timeout)
+    }
+
+    /// Translates the `count` bits that are true.
+    fn collect(&self, mut count: usize, ready: &mut Vec<Event>) {
+        for index in 0..words_for(self.nfds) {
+            if count == 0 {
+                break;
+            }
+            // Masked with what was wanted: the kernel may leave other bits as they were.
+            let words: [_; 3] = std::array::from_fn(|set| {
+                self.answer[set].word(index) & self.wanted[set].word(index)
+            });
+            for fd in members(index, words[0] | words[1] | words[2]) {
+                let mut readiness = Readiness::empty();
+                for (word, (_, flag)) in words.iter().zip(FLAGS) {
+                    readiness.set(flag, word & bit_of(fd) != 0);
+                }
+                count = count.saturating_sub(readiness.iter().count());
+                ready.push(Event { fd, readiness });
+            }
+        }
+    }
+
+    /// Whether the highest descriptor is still set though its turn never came.
+    ///
+    /// Linux looks at no descriptor beyond the process's table, and leaves those bits set. It
+    /// passes over the highest if it passes over any.
+    fn kernel_passed_over_some(&self, ready: &[Event]) -> bool {
+        let highest = self.nfds - 1;
+        ready.last().is_none_or(|event| event.fd < highest)
+            && self
+                .wanted
+                .iter()
+                .zip(&self.answer)
+                .any(|(wanted, answer)| wanted.contains(highest) && answer.contains(highest))
+    }
+
+    /// Reports and forgets the descriptors that `select` itself, asked of each alone, refuses.
+    #[cold]
+    fn evict(&mut self, ready: &mut Vec<Event>) {
+        let mut probe = self.wanted[0].clone();
+        probe.clear();
+        for fd in self.watched.clone().iter() {
+            probe.set(fd, true);
+            let answer = pselect(fd + 1, [Some(&mut probe), None, None], Some(Duration::ZERO));
+            let bad = match answer {
+                Ok(count) => count == 0 && probe.contains(fd),
+                Err(error) => error.raw_os_error() == Some(libc::EBADF),
+            };
+            probe.set(fd, false);
+            if bad {
+                self.remove(fd);
+                ready.push(Event { fd, readiness: Readiness::INVALID });
+            }
+        }
+        self.lower_nfds();
+    }
+}
+
+fn pselect(
+    nfds: RawFd,
+    sets: [Option<&mut FdSet>; 3],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    for set in sets.iter().flatten() {
+        assert!(words_for(nfds) <= set.capacity(), "a set is too small for nfds");
+    }
+    let [read, write, priority] =
+        sets.map(|set| set.map_or(std::ptr::null_mut(), FdSet::as_mut_ptr));
+    let timeout = timeout.map(deadline::timespec);
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: each set is null or holds at least `nfds` bits (asserted above) in whole fd_sets,
+    // exclusively borrowed; the three are distinct. `timeout` is null or points to a timespec that
+    // outlives the call; a null signal mask leaves the mask alone.
+    let count = unsafe { libc::pselect(nfds, read, write, priority, timeout, std::ptr::null()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}

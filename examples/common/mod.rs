@@ -1,0 +1,61 @@
+//! What the example programs share: the `--backend` option, and an orderly end on a signal.
+#![allow(dead_code, reason = "each example uses its part")]
+
+use asyncore::{Backend, Channel, Context, DefaultBackend, Dispatcher, Reactor};
+use clap::ValueEnum;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    low_level::pipe,
+};
+use std::{io, os::unix::net::UnixStream};
+
+/// The value of `--backend`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BackendName {
+    #[cfg(feature = "poll")]
+    Poll,
+    #[cfg(feature = "select")]
+    Select,
+}
+
+/// What `--backend` is unless given.
+pub(crate) const DEFAULT_BACKEND: &str = <DefaultBackend as Backend>::NAME;
+
+/// Calls `$run(reactor, $args...)` with a reactor on the backend that was named.
+macro_rules! run_on {
+    ($backend:expr, $run:ident($($args:expr),*)) => {
+        match $backend {
+            #[cfg(feature = "poll")]
+            common::BackendName::Poll => {
+                $run(asyncore::Reactor::with_backend(asyncore::Poll::new()), $($args),*)
+            }
+            #[cfg(feature = "select")]
+            common::BackendName::Select => {
+                $run(asyncore::Reactor::with_backend(asyncore::Select::new()), $($args),*)
+            }
+        }
+    };
+}
+pub(crate) use run_on;
+
+/// Makes SIGINT and SIGTERM stop the reactor, by a byte on a socket that it watches.
+pub(crate) fn stop_on_signals<B: Backend>(reactor: &mut Reactor<B>) -> io::Result<()> {
+    struct Stop;
+    impl Dispatcher for Stop {
+        fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+            cx.stop();
+            Ok(())
+        }
+
+        fn writable(&self, _: &Channel) -> bool {
+            false
+        }
+    }
+
+    let (reader, writer) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        pipe::register(signal, writer.try_clone()?)?;
+    }
+    reactor.add_channel(Channel::new(reader)?, Stop)?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! asyncore's echo server: whatever a client sends comes back.
+//!
+//! `cargo run --release --example echo_server`, then `nc 127.0.0.1 8080` from another terminal.
+
+mod common;
+
+use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, ToAddress, Type};
+use clap::Parser;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// Echo what every client sends, until SIGINT or SIGTERM
+#[derive(Parser)]
+struct Args {
+    /// Where to listen: IP:PORT, or the path of a Unix socket; port 0 takes a free one
+    #[arg(default_value = "127.0.0.1:8080")]
+    addr: String,
+    /// The system call to wait with
+    #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
+    backend: common::BackendName,
+}
+
+/// A client that does not read what it is sent is not read from, either.
+const MOST_QUEUED: usize = 256 << 10;
+
+struct Echo;
+
+impl Dispatcher for Echo {
+    fn readable(&self, channel: &Channel) -> bool {
+        channel.queued() < MOST_QUEUED
+    }
+
+    fn writable(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        let count = cx.recv(&mut buffer)?;
+        cx.push(&buffer[..count])
+    }
+}
+
+struct EchoServer;
+
+impl Dispatcher for EchoServer {
+    fn handle_accepted(
+        &mut self,
+        cx: &mut Context<'_>,
+        channel: Channel,
+        peer: Address,
+    ) -> io::Result<()> {
+        // Nobody may be reading what is printed; the server goes on.
+        let _ = writeln!(io::stdout(), "Incoming connection from {peer}");
+        cx.add_channel(channel, Echo)?;
+        Ok(())
+    }
+}
+
+fn serve<B: Backend>(mut reactor: Reactor<B>, address: &Address) -> io::Result<()> {
+    common::stop_on_signals(&mut reactor)?;
+    let listener = Channel::create_socket(Family::of(address), Type::Stream)?;
+    listener.set_reuse_addr()?;
+    listener.bind(address)?;
+    listener.listen(1024)?;
+    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
+    reactor.add_channel(listener, EchoServer)?;
+    reactor.run()?;
+    reactor.close_all()
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let served =
+        args.addr.to_address().and_then(|addr| common::run_on!(args.backend, serve(&addr)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo_server: {}: {error}", args.addr);
+            ExitCode::FAILURE
+        }
+    }
+}

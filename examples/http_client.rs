@@ -1,0 +1,223 @@
+//! asyncore's HTTP client, grown up enough to be used: one GET, its body on standard output.
+//!
+//! `cargo run --example http_client http://example.org/`
+
+mod common;
+
+use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, Type};
+use clap::Parser;
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    process::ExitCode,
+    rc::Rc,
+};
+use url::{Host, Url};
+
+/// Fetch URL: the status line goes to standard error, the body to standard output
+///
+/// Exit status: 0 for a 2xx answer, 1 where nothing or not everything could be fetched, 2 for a
+/// wrong command line, 3 for any other answer.
+#[derive(Parser)]
+struct Args {
+    /// What to fetch: http://HOST[:PORT]/PATH; HOST may be a name or an IPv4 or [IPv6] address
+    url: Url,
+    /// The system call to wait with
+    #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
+    backend: common::BackendName,
+}
+
+/// A head that is longer than this is not one.
+const LONGEST_HEAD: usize = 64 << 10;
+
+/// How far the answer has come.
+#[derive(Debug, Default)]
+struct Answer {
+    connected: bool,
+    status: Option<u16>,
+    /// How much of the body is still to come, if the server has said so.
+    missing: Option<u64>,
+    error: Option<io::Error>,
+}
+
+struct HttpClient {
+    request: String,
+    /// What came before the body began.
+    head: Vec<u8>,
+    answer: Rc<RefCell<Answer>>,
+}
+
+impl Dispatcher for HttpClient {
+    fn writable(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.answer.borrow_mut().connected = true;
+        cx.push(self.request.as_bytes())
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut buffer = [0; 64 << 10];
+        let count = cx.recv(&mut buffer)?;
+        if self.answer.borrow().status.is_some() {
+            return self.body(cx, &buffer[..count]);
+        }
+        self.head.extend_from_slice(&buffer[..count]);
+        let Some(length) = self.parse_head()? else { return Ok(()) };
+        let body = self.head.split_off(length);
+        self.body(cx, &body)
+    }
+
+    fn handle_close(&mut self, _: &mut Context<'_>, cause: Option<io::Error>) -> io::Result<()> {
+        let mut answer = self.answer.borrow_mut();
+        answer.error = match (cause, answer.status, answer.missing) {
+            (Some(error), ..) => Some(error),
+            (None, None, _) => Some(invalid("the server closed without an answer")),
+            (None, Some(_), Some(missing)) if missing > 0 => {
+                Some(invalid(format!("the server closed {missing} bytes too early")))
+            }
+            _ => None,
+        };
+        Ok(())
+    }
+}
+
+impl HttpClient {
+    /// Reads the head, if it is complete, and returns its length.
+    fn parse_head(&mut self) -> io::Result<Option<usize>> {
+        let mut headers = [httparse::EMPTY_HEADER; 128];
+        let mut response = httparse::Response::new(&mut headers);
+        let length = match response.parse(&self.head).map_err(invalid)? {
+            httparse::Status::Complete(length) => length,
+            httparse::Status::Partial if self.head.len() < LONGEST_HEAD => return Ok(None),
+            httparse::Status::Partial => return Err(invalid("the answer's head has no end")),
+        };
+        let status = response.code.unwrap_or_default();
+        let reason = response.reason.unwrap_or_default();
+        eprintln!("HTTP/1.{} {status} {reason}", response.version.unwrap_or_default());
+
+        let header = |name: &str| {
+            let found =
+                response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+        };
+        if header("Transfer-Encoding").is_some_and(|coding| coding != "identity") {
+            return Err(invalid("the server sends a transfer coding that HTTP/1.0 does not have"));
+        }
+        let mut answer = self.answer.borrow_mut();
+        answer.missing = match header("Content-Length") {
+            _ if status == 204 || status == 304 => Some(0),
+            Some(length) => Some(length.parse().map_err(invalid)?),
+            None => None,
+        };
+        answer.status = Some(status);
+        Ok(Some(length))
+    }
+
+    /// Passes a part of the body on, and ends when it was the last.
+    fn body(&mut self, cx: &mut Context<'_>, part: &[u8]) -> io::Result<()> {
+        let mut answer = self.answer.borrow_mut();
+        let wanted = answer.missing.map_or(part.len(), |missing| {
+            usize::try_from(missing).unwrap_or(usize::MAX).min(part.len())
+        });
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&part[..wanted])?;
+        if let Some(missing) = &mut answer.missing {
+            *missing -= wanted as u64;
+            if *missing == 0 {
+                stdout.flush()?;
+                cx.close();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// One attempt at one address.
+fn fetch<B: Backend>(
+    mut reactor: Reactor<B>,
+    address: SocketAddr,
+    request: String,
+) -> io::Result<Answer> {
+    let address = Address::Inet(address);
+    let channel = Channel::create_socket(Family::of(&address), Type::Stream)?;
+    channel.connect(address)?;
+    let answer = Rc::new(RefCell::new(Answer::default()));
+    let client = HttpClient { request, head: Vec::new(), answer: Rc::clone(&answer) };
+    reactor.add_channel(channel, client)?;
+    reactor.run()?;
+    Ok(answer.take())
+}
+
+/// What went wrong, with the place where it did.
+struct Failure(String);
+
+impl Failure {
+    fn at(place: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self(format!("{place}: {error}"))
+    }
+}
+
+fn run(args: &Args) -> Result<u16, Failure> {
+    let url = &args.url;
+    if url.scheme() != "http" {
+        return Err(Failure::at(url, "only http:// is spoken here"));
+    }
+    let host = url.host().ok_or_else(|| Failure::at(url, "there is no host in it"))?;
+    let port = url.port_or_known_default().unwrap_or(80);
+    let addresses: Vec<SocketAddr> = match host {
+        Host::Ipv4(ip) => vec![(ip, port).into()],
+        Host::Ipv6(ip) => vec![(ip, port).into()],
+        Host::Domain(name) => {
+            (name, port).to_socket_addrs().map_err(|error| Failure::at(name, error))?.collect()
+        }
+    };
+    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
+
+    let mut failure = Failure::at(url, "the name has no address");
+    for address in addresses {
+        let request = request.clone();
+        let answer = match common::run_on!(args.backend, fetch(address, request)) {
+            Ok(answer) => answer,
+            Err(error) => {
+                failure = Failure::at(address, error);
+                continue;
+            }
+        };
+        match (answer.error, answer.status) {
+            (None, Some(status)) => {
+                io::stdout().flush().map_err(|error| Failure::at("standard output", error))?;
+                return Ok(status);
+            }
+            (error, _) => {
+                let error = error.unwrap_or_else(|| invalid("there was no answer"));
+                failure = Failure::at(address, error);
+            }
+        }
+        // Only a connection that never was leaves something to try.
+        if answer.connected {
+            break;
+        }
+    }
+    Err(failure)
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(200..=299) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(3),
+        Err(Failure(message)) => {
+            eprintln!("http_client: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

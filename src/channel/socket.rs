@@ -1,0 +1,443 @@
+//! What a socket can do: asyncore's `create_socket`, `bind`, `listen`, `connect`, `accept`, ...
+
+use super::{Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, retry};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        self, AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage,
+        sockopt,
+    },
+};
+use std::{
+    io::{self, IoSlice},
+    net::Shutdown,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+/// The address family of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4 (`AF_INET`).
+    Inet,
+    /// IPv6 (`AF_INET6`).
+    Inet6,
+    /// Local sockets with a path (`AF_UNIX`).
+    Unix,
+}
+
+impl Family {
+    /// The family that `address` belongs to.
+    #[must_use]
+    pub fn of(address: &Address) -> Self {
+        match address {
+            Address::Inet(address) if address.is_ipv4() => Self::Inet,
+            Address::Inet(_) => Self::Inet6,
+            _ => Self::Unix,
+        }
+    }
+}
+
+/// The type of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A connection of bytes: TCP or a Unix stream (`SOCK_STREAM`).
+    Stream,
+    /// Messages: UDP or Unix datagrams (`SOCK_DGRAM`).
+    Datagram,
+}
+
+/// Sockets.
+impl Channel {
+    /// Makes a socket (asyncore's `create_socket`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`: `EMFILE`, `EAFNOSUPPORT`, ...
+    pub fn create_socket(family: Family, kind: Type) -> io::Result<Self> {
+        let family = match family {
+            Family::Inet => AddressFamily::Inet,
+            Family::Inet6 => AddressFamily::Inet6,
+            Family::Unix => AddressFamily::Unix,
+        };
+        let (socket_type, kind) = match kind {
+            Type::Stream => (SockType::Stream, Kind::Stream),
+            Type::Datagram => (SockType::Datagram, Kind::Datagram),
+        };
+        let fd = socket::socket(family, socket_type, new_flags(), None::<SockProtocol>)?;
+        if new_flags().is_empty() {
+            make_nonblocking_and_cloexec(fd.as_fd())?;
+        }
+        Ok(Self::with(fd, kind, State::Unconnected, None))
+    }
+
+    /// Lets the address be bound again while connections of its last owner are in `TIME_WAIT`
+    /// (asyncore's `set_reuse_addr`, `SO_REUSEADDR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`; asyncore ignores them.
+    pub fn set_reuse_addr(&self) -> io::Result<()> {
+        Ok(socket::setsockopt(&self.open_fd()?, sockopt::ReuseAddr, &true)?)
+    }
+
+    /// Binds the socket to an address; port 0 lets the kernel choose, and
+    /// [`local_addr`](Self::local_addr) says what it chose.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind(2)`: `EADDRINUSE`, `EACCES`, ...
+    pub fn bind(&self, address: impl ToAddress) -> io::Result<()> {
+        let fd = self.open_fd()?.as_raw_fd();
+        address.to_address()?.with_raw(|raw| socket::bind(fd, raw))
+    }
+
+    /// Listens for connections; the kernel lowers a `backlog` beyond its own limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of `listen(2)`.
+    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).ok().and_then(|backlog| Backlog::new(backlog).ok());
+        socket::listen(&self.open_fd()?, backlog.unwrap_or(Backlog::MAXCONN))?;
+        self.state.set(State::Listening);
+        Ok(())
+    }
+
+    /// Starts to connect; `handle_connect` comes in a later pass, even if it succeeds at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect(2)`, and `EISCONN`, `EALREADY` or `EINVAL` if the channel is connected,
+    /// connecting or listening. A Unix socket's full backlog is [`WouldBlock`]. After an error the
+    /// channel is as it was.
+    ///
+    /// A connect that fails later is told by `handle_error`, then `handle_close`, and is final.
+    ///
+    /// [`WouldBlock`]: io::ErrorKind::WouldBlock
+    pub fn connect(&self, address: impl ToAddress) -> io::Result<()> {
+        match self.state() {
+            State::Connected => return Err(Errno::EISCONN.into()),
+            State::Connecting => return Err(Errno::EALREADY.into()),
+            State::Listening => return Err(Errno::EINVAL.into()),
+            State::Unconnected | State::Closed => {}
+        }
+        let fd = self.open_fd()?.as_raw_fd();
+        let address = address.to_address()?;
+        address.with_raw(|raw| match socket::connect(fd, raw) {
+            // An interrupted connect goes on by itself.
+            Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(()),
+            result => result,
+        })?;
+        self.peer.replace(Some(address));
+        self.state.set(State::Connecting);
+        Ok(())
+    }
+
+    /// Reads, once, what became of the connect.
+    pub(crate) fn finish_connect(&self) -> io::Result<()> {
+        match socket::getsockopt(self, sockopt::SocketError)? {
+            0 => {
+                self.state.set(State::Connected);
+                self.shutdown_if_sent()
+            }
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// Accepts a connection, if one is there (asyncore's `accept`).
+    ///
+    /// A connection that broke before it was accepted is nobody's error, and `None`.
+    ///
+    /// # Errors
+    ///
+    /// * `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`: there is no room for one. The listener lives and
+    ///   is not watched until a channel of the reactor closes or a tenth of a second has passed.
+    /// * What else `accept(2)` says: `EINVAL` if the socket does not listen, ...
+    pub fn accept(&self) -> io::Result<Option<(Self, Address)>> {
+        let fd = self.open_fd()?;
+        if self.state() != State::Listening {
+            return Err(Errno::EINVAL.into());
+        }
+        let error = match asyncore_backends::accept(fd) {
+            Ok((fd, peer)) => {
+                let peer = peer.as_ref().map_or(Address::Unnamed, Address::from_raw);
+                self.unmark(Marks::STALL_TOLD);
+                self.mark(Marks::ACCEPTED);
+                let channel = Self::with(fd, self.kind, State::Connected, Some(peer.clone()));
+                return Ok(Some((channel, peer)));
+            }
+            Err(error) => error,
+        };
+        match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EAGAIN | Errno::EINTR => Ok(None),
+            errno if is_of_the_connection(errno) => Ok(None),
+            errno => {
+                if is_of_no_room(errno) {
+                    self.mark(Marks::ACCEPT_STALLED);
+                }
+                Err(self.note(errno))
+            }
+        }
+    }
+
+    /// Whether something was accepted since this was last asked.
+    pub(crate) fn has_accepted(&self) -> bool {
+        let accepted = self.has(Marks::ACCEPTED);
+        self.unmark(Marks::ACCEPTED);
+        accepted
+    }
+
+    /// Whether accepting waits for room.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.has(Marks::ACCEPT_STALLED)
+    }
+
+    /// True the first time, until something is accepted.
+    pub(crate) fn tell_stall_once(&self) -> bool {
+        let told = self.has(Marks::STALL_TOLD);
+        self.mark(Marks::STALL_TOLD);
+        !told
+    }
+
+    pub(crate) fn end_stall(&self) {
+        self.unmark(Marks::ACCEPT_STALLED);
+    }
+
+    /// Receives one datagram and says whose it is. What does not fit the buffer is lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv). On a datagram socket they do not end the channel.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        let fd = self.open_fd()?.as_raw_fd();
+        let mut sender = None;
+        let result = retry(|| {
+            let (count, raw) = socket::recvfrom::<SockaddrStorage>(fd, buffer)?;
+            sender = raw;
+            Ok(count)
+        });
+        let count = self.received(result, buffer.is_empty())?;
+        Ok((count, sender.as_ref().map_or(Address::Unnamed, Address::from_raw)))
+    }
+
+    /// Sends one datagram to an address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send). On a datagram socket they do not end the channel.
+    pub fn send_to(&self, data: &[u8], address: impl ToAddress) -> io::Result<usize> {
+        self.check_direct()?;
+        let fd = self.open_fd()?.as_raw_fd();
+        let address = address.to_address()?;
+        let result =
+            address.with_raw(|raw| Ok(retry(|| socket::sendto(fd, data, raw, no_signal()))));
+        self.sent(result?)
+    }
+
+    /// Sends out-of-band data: the last byte is urgent (`MSG_OOB`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_oob(&self, data: &[u8]) -> io::Result<usize> {
+        self.check_direct()?;
+        let fd = self.open_fd()?.as_raw_fd();
+        self.sent(retry(|| socket::send(fd, data, MsgFlags::MSG_OOB | no_signal())))
+    }
+
+    /// Takes out-of-band data (`MSG_OOB`): one byte, for TCP.
+    ///
+    /// With `SO_OOBINLINE` it comes in the stream instead.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is none; else those of [`recv`](Self::recv).
+    pub fn recv_oob(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.open_fd()?.as_raw_fd();
+        let count = retry(|| socket::recv(fd, buffer, MsgFlags::MSG_OOB))
+            .map_err(|errno| self.note(errno))?;
+        self.unmark(Marks::PRIORITY_TOLD);
+        Ok(count)
+    }
+
+    /// Ends one side of the connection or both; the end of the output waits for a connect that is
+    /// under way and for what was pushed.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown(2)`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let fd = self.open_fd()?.as_raw_fd();
+        if how != Shutdown::Write {
+            socket::shutdown(fd, socket::Shutdown::Read)?;
+        }
+        if how == Shutdown::Read {
+            Ok(())
+        } else {
+            self.mark(Marks::SHUTDOWN_WHEN_SENT);
+            self.shutdown_if_sent()
+        }
+    }
+
+    /// Ends the output if that was asked for and nothing is left to send.
+    pub(super) fn shutdown_if_sent(&self) -> io::Result<()> {
+        let waits = self.queued() > 0 || self.state() == State::Connecting;
+        if waits || !self.has(Marks::SHUTDOWN_WHEN_SENT) {
+            return Ok(());
+        }
+        self.unmark(Marks::SHUTDOWN_WHEN_SENT);
+        socket::shutdown(self.open_fd()?.as_raw_fd(), socket::Shutdown::Write)?;
+        self.mark(Marks::OUTPUT_ENDED);
+        Ok(())
+    }
+
+    /// The address the socket is bound to (`getsockname(2)`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`: `ENOTSOCK` for a file.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        let raw = socket::getsockname::<SockaddrStorage>(self.number())?;
+        Ok(Address::from_raw(&raw))
+    }
+
+    /// The address of the peer, as `accept` or `connect` had it; it is known after the peer left.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` if there is no peer.
+    pub fn peer_addr(&self) -> io::Result<Address> {
+        self.peer.borrow().clone().ok_or_else(|| Errno::ENOTCONN.into())
+    }
+
+    /// Whether the channel is as good as before in spite of `error`: a listener without room, a
+    /// datagram socket that was told of an unreachable peer.
+    #[must_use]
+    pub fn survives(&self, error: &io::Error) -> bool {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        match (self.state(), self.kind) {
+            (State::Listening, _) => is_of_no_room(errno),
+            (_, Kind::Datagram) => {
+                matches!(
+                    errno,
+                    Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOBUFS | Errno::EMSGSIZE
+                ) || is_of_the_connection(errno)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the peer has closed and left nothing unread, which nobody else will find out.
+    pub(crate) fn has_ended_unread(&self) -> bool {
+        let stream = matches!(self.kind, Kind::Stream | Kind::SeqPacket);
+        let peek = || socket::recv(self.number(), &mut [0], MsgFlags::MSG_PEEK);
+        let ended = stream && self.state() == State::Connected && peek() == Ok(0);
+        if ended {
+            self.mark(Marks::INPUT_ENDED);
+        }
+        ended
+    }
+}
+
+/// What a foreign socket turned out to be.
+pub(super) struct Found {
+    kind: Kind,
+    state: State,
+    peer: Option<Address>,
+    failure: Option<Errno>,
+}
+
+impl Found {
+    pub(super) fn into_channel(self, fd: OwnedFd) -> Channel {
+        let channel = Channel::with(fd, self.kind, self.state, self.peer);
+        if let Some(errno) = self.failure {
+            channel.failure.set(Some(errno));
+            channel.mark(Marks::INPUT_FAILED);
+        }
+        channel
+    }
+}
+
+/// Asks the kernel what `fd` is; `None` if it is not a socket.
+pub(super) fn inspect(fd: BorrowedFd<'_>) -> io::Result<Option<Found>> {
+    let kind = match socket::getsockopt(&fd, sockopt::SockType) {
+        Err(Errno::ENOTSOCK) => return Ok(None),
+        result => match result? {
+            SockType::Stream => Kind::Stream,
+            SockType::SeqPacket => Kind::SeqPacket,
+            _ => Kind::Datagram,
+        },
+    };
+    let found = |state, peer| Found { kind, state, peer, failure: None };
+    if socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false) {
+        return Ok(Some(found(State::Listening, None)));
+    }
+    if let Ok(raw) = socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
+        return Ok(Some(found(State::Connected, Some(Address::from_raw(&raw)))));
+    }
+    if kind == Kind::Datagram {
+        return Ok(Some(found(State::Unconnected, None)));
+    }
+    // No peer: never connected, still connecting, or connected once and gone. A look tells.
+    Ok(Some(match socket::recv(fd.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK) {
+        Ok(_) => found(State::Connected, None),
+        Err(Errno::EAGAIN) => found(State::Connecting, None),
+        Err(Errno::ENOTCONN | Errno::EINVAL) => found(State::Unconnected, None),
+        Err(errno) => Found { failure: Some(errno), ..found(State::Connected, None) },
+    }))
+}
+
+pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<usize> {
+    socket::recv(fd.as_raw_fd(), buffer, MsgFlags::empty())
+}
+
+pub(super) fn send(fd: BorrowedFd<'_>, data: &[u8]) -> nix::Result<usize> {
+    socket::send(fd.as_raw_fd(), data, no_signal())
+}
+
+pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> nix::Result<usize> {
+    socket::sendmsg::<()>(fd.as_raw_fd(), buffers, &[], no_signal(), None)
+}
+
+/// Errors that `accept(2)` passes on from the connection it would have returned.
+fn is_of_the_connection(errno: Errno) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if errno == Errno::ENONET {
+        return true;
+    }
+    matches!(
+        errno,
+        Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::ENETDOWN
+            | Errno::ENOPROTOOPT
+            | Errno::EHOSTDOWN
+            | Errno::EHOSTUNREACH
+            | Errno::EOPNOTSUPP
+            | Errno::ENETUNREACH
+    )
+}
+
+fn is_of_no_room(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+}
+
+#[cfg(not(any(target_os = "macos", target_os = "ios")))]
+fn new_flags() -> SockFlag {
+    SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC
+}
+
+#[cfg(any(target_os = "macos", target_os = "ios"))]
+fn new_flags() -> SockFlag {
+    SockFlag::empty()
+}
+
+#[cfg(not(any(target_os = "macos", target_os = "ios")))]
+fn no_signal() -> MsgFlags {
+    MsgFlags::MSG_NOSIGNAL
+}
+
+#[cfg(any(target_os = "macos", target_os = "ios"))]
+fn no_signal() -> MsgFlags {
+    MsgFlags::empty()
+}

@@ -1,0 +1,114 @@
+//! `Context`: all that a callback may touch.
+
+use crate::{Channel, Dispatcher, Interest, Key, diagnostics::diagnose, map::Map};
+use std::{fmt, io, ops::Deref};
+
+/// What a callback gets: its own channel, and through it the rest of the reactor.
+///
+/// It dereferences to the [`Channel`], so `cx.recv(..)`, `cx.push(..)` and `cx.close()` speak of
+/// the callback's own. Every other channel is reached by its key. Whatever is changed here holds
+/// at once: who is closed or paused is not called any more in this pass, and who is added is
+/// served from the next pass on.
+pub struct Context<'a> {
+    map: &'a mut Map,
+    channel: &'a Channel,
+    key: Key,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(map: &'a mut Map, channel: &'a Channel, key: Key) -> Self {
+        Self { map, channel, key }
+    }
+
+    /// The key of the callback's own channel.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Adds a channel with its dispatcher; see
+    /// [`Reactor::add_channel`](crate::Reactor::add_channel).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::add_channel`](crate::Reactor::add_channel).
+    pub fn add_channel<D: Dispatcher>(
+        &mut self,
+        channel: Channel,
+        dispatcher: D,
+    ) -> io::Result<Key<D>> {
+        self.map.add_channel(channel, dispatcher)
+    }
+
+    /// Takes another channel out of the reactor, open; see
+    /// [`Reactor::del_channel`](crate::Reactor::del_channel). The running one cannot be taken.
+    pub fn del_channel<D: Dispatcher>(&mut self, key: Key<D>) -> Option<(Channel, D)> {
+        self.map.del_channel(key)
+    }
+
+    /// Closes a channel, without a `handle_close`; false if `key` is stale.
+    ///
+    /// Another channel is gone at once, its descriptor and its dispatcher with it. For the
+    /// callback's own it is [`Channel::close`].
+    pub fn close_channel<D: ?Sized>(&mut self, key: Key<D>) -> bool {
+        if key == self.key {
+            self.channel.close();
+            return true;
+        }
+        self.map.close_channel(key.untyped())
+    }
+
+    /// Another dispatcher; `None` if `key` is stale, or the running one's.
+    #[must_use]
+    pub fn get<D: Dispatcher>(&self, key: Key<D>) -> Option<&D> {
+        self.map.get(key)
+    }
+
+    /// Another dispatcher, to change it; it counts as touched.
+    pub fn get_mut<D: Dispatcher>(&mut self, key: Key<D>) -> Option<&mut D> {
+        self.map.get_mut(key)
+    }
+
+    /// Any channel, to use it: to push to it, pause it, shut it down. It counts as touched.
+    pub fn channel<D: ?Sized>(&mut self, key: Key<D>) -> Option<&Channel> {
+        if key == self.key {
+            return Some(self.channel);
+        }
+        self.map.channel(key.untyped())
+    }
+
+    /// Has `readable` and `writable` of a dispatcher asked again before the next wait; false if
+    /// `key` is stale.
+    pub fn touch<D: ?Sized>(&mut self, key: Key<D>) -> bool {
+        self.map.touch(key.untyped())
+    }
+
+    /// Makes `run` return when this pass is over (asyncore's `ExitNow`). Every channel stays.
+    pub fn stop(&mut self) {
+        self.map.stop = true;
+    }
+
+    /// The default callbacks end here: nobody handles the event, so it is no longer watched for.
+    pub(crate) fn unhandled(&mut self, event: Interest) {
+        if event == Interest::READ && self.channel.has_ended_unread() {
+            return;
+        }
+        if self.channel.drop_unhandled(event) {
+            diagnose!(warn, "{self:?}: {event:?} is not handled and no longer watched for");
+        }
+    }
+}
+
+impl Deref for Context<'_> {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        self.channel
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.channel.fmt(f)
+    }
+}

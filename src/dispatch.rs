@@ -1,0 +1,169 @@
+//! One batch: the truth table from readiness to callbacks.
+
+use crate::{Channel, Interest, State, diagnostics::diagnose, map::Map, running::Running};
+use asyncore_backends::{Event, Readiness};
+use std::io;
+
+/// Serves what is `ready`, in that order, each channel once; returns how many were served.
+///
+/// First come those whose end came without an event: who lost his number, and who was found to be
+/// over before the wait.
+pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
+    let mut served = 0;
+    // Whoever joins from here on was not there when the kernel was asked: an event for his number
+    // is his predecessor's.
+    let newcomers = map.slab.next_generation();
+    while let Some((key, occupant)) = map.lost.pop() {
+        Running::lost(map, key, occupant).serve(Readiness::INVALID);
+        served += 1;
+    }
+    map.due.sort_unstable_by_key(|key| std::cmp::Reverse(key.fd));
+    while let Some(key) = map.due.pop() {
+        if let Some(running) = Running::take(map, key) {
+            running.serve(Readiness::empty());
+            served += 1;
+        }
+    }
+    for event in ready {
+        if event.readiness.contains(Readiness::INVALID) {
+            // The backend has forgotten the number.
+            *map.slab.registered(event.fd) = None;
+        }
+        let key = map.slab.key_of(event.fd).filter(|key| key.generation < newcomers);
+        let Some(key) = key else { continue };
+        served += usize::from(map.own != Some(key));
+        if let Some(running) = Running::take(map, key) {
+            running.serve(event.readiness);
+        }
+    }
+    served
+}
+
+impl Running<'_> {
+    fn serve(mut self, ready: Readiness) {
+        self.follow_the_table(ready);
+        self.finish();
+    }
+
+    /// The truth table. Each step asks anew whether the channel lives and wants the event.
+    fn follow_the_table(&mut self, ready: Readiness) {
+        if ready.contains(Readiness::INVALID) {
+            self.channel().lose();
+            return self.fail_for_good(nix::Error::EBADF.into());
+        }
+        if self.channel().state() == State::Connecting {
+            if !ready.contains(Readiness::WRITE) {
+                return;
+            }
+            match self.channel().finish_connect() {
+                Ok(()) => self.call(|dispatcher, cx| dispatcher.handle_connect(cx)),
+                Err(error) => return self.fail_for_good(error),
+            }
+        }
+        if self.wants(ready, Interest::READ) {
+            if self.channel().state() == State::Listening {
+                self.accept(ready);
+            } else if self.channel().readable_means_gone() {
+                self.close(Some(nix::Error::EPIPE.into()));
+            } else {
+                self.call(|dispatcher, cx| dispatcher.handle_read(cx));
+            }
+        }
+        if self.wants(ready, Interest::WRITE) {
+            if self.channel().queued() > 0 {
+                let result = self.channel().flush_queue();
+                self.settle(result);
+            } else {
+                self.call(|dispatcher, cx| dispatcher.handle_write(cx));
+            }
+        }
+        if self.wants(ready, Interest::PRIORITY) {
+            self.channel().tell_priority_once();
+            self.call(|dispatcher, cx| dispatcher.handle_expt(cx));
+        }
+        self.close_if_over();
+    }
+
+    fn wants(&self, ready: Readiness, event: Interest) -> bool {
+        !ready.wanted(event).is_empty() && self.interest().contains(event)
+    }
+
+    /// Accepts while there is something to accept, within the limit of one pass.
+    fn accept(&mut self, ready: Readiness) {
+        for _ in 0..self.map.options.accept_batch {
+            let result = self.run(|dispatcher, cx| dispatcher.handle_accept(cx));
+            let accepted = self.channel().has_accepted();
+            if self.channel().is_stalled() {
+                let told = !self.channel().tell_stall_once();
+                let survived = |error: &io::Error| self.channel().survives(error);
+                self.settle(if told && result.as_ref().is_err_and(survived) {
+                    Ok(())
+                } else {
+                    result
+                });
+                return self.map.stall(self.key);
+            }
+            self.settle(result);
+            if !accepted || !self.wants(ready, Interest::READ) {
+                return;
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        callback: impl FnOnce(&mut dyn crate::Dispatcher, &mut crate::Context<'_>) -> io::Result<()>,
+    ) {
+        let result = self.run(callback);
+        self.settle(result);
+    }
+
+    /// Deals with what became of a callback or a flush.
+    fn settle(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            if self.channel().state() == State::Closed {
+                diagnose!(debug, "{:?}: after it was closed: {error}", self.key);
+            } else if !is_harmless(self.channel(), &error) {
+                self.fail(error);
+            }
+        }
+        self.close_if_over();
+    }
+
+    fn close_if_over(&mut self) {
+        if self.channel().is_over(self.interest()) {
+            self.close(self.channel().cause());
+        }
+    }
+
+    /// `handle_error`, and `handle_close` if it gives up.
+    fn fail(&mut self, error: io::Error) {
+        if let Err(cause) = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error)) {
+            self.close(Some(cause));
+        }
+    }
+
+    /// `handle_error`, then `handle_close` whatever it says.
+    fn fail_for_good(&mut self, error: io::Error) {
+        let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+        let result = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error));
+        self.close(result.err().or(same));
+    }
+
+    /// `handle_close`, once, and nothing after it.
+    fn close(&mut self, cause: Option<io::Error>) {
+        if self.channel().state() == State::Closed {
+            return;
+        }
+        if let Err(error) = self.run(|dispatcher, cx| dispatcher.handle_close(cx, cause)) {
+            diagnose!(error, "{:?}: handle_close: {error}", self.key);
+        }
+        self.channel().close();
+    }
+}
+
+/// Whether an error needs no `handle_error`: it is none, or `handle_close` will tell it.
+fn is_harmless(channel: &Channel, error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        || channel.knows(error)
+}

@@ -1,0 +1,26 @@
+//! What a channel is watched for: what its state allows, and its dispatcher wants.
+
+use crate::{Interest, slab::Occupant};
+
+impl Occupant {
+    /// Asks `readable` and `writable`, where the answer matters.
+    ///
+    /// A connect and queued bytes wait for `WRITE` whatever the dispatcher says. Priority comes
+    /// with anything else: out-of-band data reaches who only writes as well. Who wants nothing is
+    /// not watched, not even for hang-ups.
+    pub(crate) fn interest(&self) -> Interest {
+        let Self { channel, dispatcher } = self;
+        let possible = channel.possible();
+        let mut interest = channel.required();
+        if possible.contains(Interest::READ) && dispatcher.readable(channel) {
+            interest |= Interest::READ;
+        }
+        if (possible - interest).contains(Interest::WRITE) && dispatcher.writable(channel) {
+            interest |= Interest::WRITE;
+        }
+        if !interest.is_empty() {
+            interest |= possible & Interest::PRIORITY;
+        }
+        interest
+    }
+}

@@ -1,0 +1,64 @@
+//! The name of a channel in a reactor.
+
+use crate::Dispatcher;
+use std::{any, fmt, hash, marker::PhantomData, os::fd::RawFd};
+
+/// Names one channel of one reactor, and the type of its dispatcher.
+///
+/// A key is a descriptor number and a generation, so the key of a channel that is gone finds
+/// nothing, even when its number is in use again. `Key<D>` gives `&mut D` back; a plain `Key`
+/// names a channel of any type, and every typed key converts to one.
+///
+/// A key is meant for the reactor that made it.
+pub struct Key<D: ?Sized = dyn Dispatcher> {
+    pub(crate) fd: RawFd,
+    pub(crate) generation: u64,
+    dispatcher: PhantomData<fn() -> Box<D>>,
+}
+
+impl<D: ?Sized> Key<D> {
+    pub(crate) fn new(fd: RawFd, generation: u64) -> Self {
+        Self { fd, generation, dispatcher: PhantomData }
+    }
+
+    /// The same channel, whatever its dispatcher.
+    #[must_use]
+    pub fn untyped(self) -> Key {
+        Key::new(self.fd, self.generation)
+    }
+}
+
+impl<D: Dispatcher> From<Key<D>> for Key {
+    fn from(key: Key<D>) -> Self {
+        key.untyped()
+    }
+}
+
+impl<D: ?Sized> Clone for Key<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: ?Sized> Copy for Key<D> {}
+
+/// Keys are equal if they name the same channel, whatever they know of its type.
+impl<D: ?Sized, E: ?Sized> PartialEq<Key<E>> for Key<D> {
+    fn eq(&self, other: &Key<E>) -> bool {
+        (self.fd, self.generation) == (other.fd, other.generation)
+    }
+}
+
+impl<D: ?Sized> Eq for Key<D> {}
+
+impl<D: ?Sized> hash::Hash for Key<D> {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        (self.fd, self.generation).hash(state);
+    }
+}
+
+impl<D: ?Sized> fmt::Debug for Key<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key<{}>(fd {} #{})", any::type_name::<D>(), self.fd, self.generation)
+    }
+}

@@ -1,0 +1,157 @@
+//! asyncore's map: the channels of one reactor, and what has to happen before its next wait.
+
+use crate::{
+    Channel, Dispatcher, Key,
+    slab::{Occupant, Slab},
+};
+use std::{
+    any::Any,
+    io,
+    os::fd::RawFd,
+    time::{Duration, Instant},
+};
+
+/// How long a listener without room rests, unless a channel closes before.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything of a reactor but its backend, so that callbacks need not know which one it is.
+#[derive(Default)]
+pub(crate) struct Map {
+    pub(crate) slab: Slab,
+    pub(crate) options: Options,
+    /// Whose `handle_close` is to be called in the next batch, before anything else.
+    pub(crate) due: Vec<Key>,
+    /// Who lost their number to somebody else, to be told in the next batch.
+    pub(crate) lost: Vec<(Key, Box<Occupant>)>,
+    /// Listeners without room, and since when.
+    stalled: Vec<Key>,
+    stalled_until: Option<Instant>,
+    /// The reactor's own channel, which does not count.
+    pub(crate) own: Option<Key>,
+    pub(crate) stop: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) ask_every_pass: bool,
+    pub(crate) accept_batch: usize,
+    /// The backend's first number that is too large.
+    pub(crate) fd_limit: Option<RawFd>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ask_every_pass: false, accept_batch: 16, fd_limit: None }
+    }
+}
+
+/// What `Reactor` and `Context` offer alike.
+impl Map {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    pub(crate) fn add_channel<D: Dispatcher>(
+        &mut self,
+        channel: Channel,
+        dispatcher: D,
+    ) -> io::Result<Key<D>> {
+        let fd = channel.number();
+        if self.options.fd_limit.is_some_and(|limit| fd >= limit) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("descriptor {fd} is too large for select on this system; use poll"),
+            ));
+        }
+        let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
+        let (key, lost) = self.slab.insert(fd, occupant);
+        if let Some((key, occupant)) = lost {
+            self.lose(key, occupant);
+        }
+        Ok(Key::new(key.fd, key.generation))
+    }
+
+    pub(crate) fn del_channel<D: Dispatcher>(&mut self, key: Key<D>) -> Option<(Channel, D)> {
+        let key = key.untyped();
+        // The type is asked first, so that a wrong key removes nobody.
+        (&*self.slab.get(key)?.dispatcher as &dyn Any).downcast_ref::<D>()?;
+        let Occupant { channel, dispatcher } = *self.remove(key)?;
+        let dispatcher: Box<dyn Any> = dispatcher;
+        Some((channel, *dispatcher.downcast::<D>().ok()?))
+    }
+
+    pub(crate) fn close_channel(&mut self, key: Key) -> bool {
+        self.remove(key).is_some()
+    }
+
+    pub(crate) fn get<D: Dispatcher>(&self, key: Key<D>) -> Option<&D> {
+        (&*self.slab.get(key.untyped())?.dispatcher as &dyn Any).downcast_ref()
+    }
+
+    pub(crate) fn get_mut<D: Dispatcher>(&mut self, key: Key<D>) -> Option<&mut D> {
+        let key = key.untyped();
+        self.touch(key);
+        (&mut *self.slab.get_mut(key)?.dispatcher as &mut dyn Any).downcast_mut()
+    }
+
+    pub(crate) fn channel(&mut self, key: Key) -> Option<&Channel> {
+        self.touch(key);
+        Some(&self.slab.get(key)?.channel)
+    }
+
+    pub(crate) fn touch(&mut self, key: Key) -> bool {
+        let found = self.slab.contains(key);
+        if found {
+            self.slab.touch(key.fd);
+        }
+        found
+    }
+
+    /// Vacates the number; a listener that waits for one may try again.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Box<Occupant>> {
+        let occupant = self.slab.remove(key);
+        self.end_stalls();
+        occupant
+    }
+
+    /// How many channels there are, the reactor's own left out.
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len() + self.lost.len() - usize::from(self.own.is_some())
+    }
+}
+
+/// Numbers that were closed behind our back.
+impl Map {
+    /// Keeps who lost his number until the next batch tells him.
+    pub(crate) fn lose(&mut self, key: Key, occupant: Box<Occupant>) {
+        occupant.channel.lose();
+        self.lost.push((key, occupant));
+    }
+
+    /// Whether the next batch has something to tell, ready channels or not.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.due.is_empty() || !self.lost.is_empty()
+    }
+}
+
+/// Listeners without room.
+impl Map {
+    pub(crate) fn stall(&mut self, listener: Key) {
+        self.stalled.push(listener);
+        self.stalled_until = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    /// Lets the listeners try again: a descriptor has become free, or it was long enough.
+    pub(crate) fn end_stalls(&mut self) {
+        self.stalled_until = None;
+        while let Some(key) = self.stalled.pop() {
+            if let Some(channel) = self.channel(key) {
+                channel.end_stall();
+            }
+        }
+    }
+
+    pub(crate) fn stalled_until(&self) -> Option<Instant> {
+        self.stalled_until
+    }
+}

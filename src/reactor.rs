@@ -1,0 +1,321 @@
+//! `Reactor`: asyncore's `loop` and its map.
+
+use crate::{
+    Builder, Channel, DefaultBackend, Dispatcher, Interest, Key, Remote, dispatch,
+    map::{Map, Options},
+};
+use asyncore_backends::{Backend, Event};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
+
+/// A set of channels and the loop that serves them: asyncore's `loop` and its map.
+///
+/// Single-threaded: channels are added, served and closed on one thread, without locks.
+///
+/// # Examples
+///
+/// ```
+/// use asyncore::{Channel, Context, Dispatcher, Reactor};
+/// use std::{io, io::Write, os::unix::net::UnixStream};
+///
+/// struct Printer;
+///
+/// impl Dispatcher for Printer {
+///     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+///         let mut buffer = [0; 8192];
+///         let count = cx.recv(&mut buffer)?;
+///         println!("{}", buffer[..count].escape_ascii());
+///         Ok(())
+///     }
+/// }
+///
+/// let (reader, mut writer) = UnixStream::pair()?;
+/// let mut reactor = Reactor::new();
+/// reactor.add_channel(Channel::new(reader)?, Printer)?;
+/// writer.write_all(b"hello")?;
+/// drop(writer);
+/// reactor.run()?; // prints hello, and returns because the only channel has closed
+/// # Ok::<(), io::Error>(())
+/// ```
+pub struct Reactor<B = DefaultBackend> {
+    backend: B,
+    ready: Vec<Event>,
+    map: Map,
+    remote: Option<Remote>,
+}
+
+/// How [`Reactor::run_with`] loops: the arguments of `asyncore.loop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoopOptions {
+    /// How long one pass may wait; for ever unless set (asyncore: 30 s).
+    pub timeout: Option<Duration>,
+    /// How many passes to make, with or without events; without end unless set.
+    pub count: Option<u64>,
+}
+
+impl Reactor {
+    /// A reactor on the default backend: poll, or select where the feature `poll` is off.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A reactor with other than the usual choices.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Default for Reactor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The loop.
+impl<B: Backend> Reactor<B> {
+    /// A reactor on this backend.
+    ///
+    /// ```
+    /// # #[cfg(feature = "select")] {
+    /// use asyncore::{Reactor, Select};
+    ///
+    /// let reactor = Reactor::with_backend(Select::new());
+    /// assert_eq!(reactor.backend_name(), "select");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_backend(backend: B) -> Self {
+        Reactor::builder().backend(backend).build()
+    }
+
+    pub(crate) fn assemble(backend: B, options: Options) -> Self {
+        Self { backend, ready: Vec::new(), map: Map::new(options), remote: None }
+    }
+
+    /// One pass: waits until a channel is ready or `timeout` has passed, and serves every ready
+    /// channel once (asyncore's `poll` and `poll2`). Returns how many were served.
+    ///
+    /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
+    /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
+    /// Linux.
+    ///
+    /// # Errors
+    ///
+    /// What the system call says: `ENOMEM`. The reactor is whole, and another pass may succeed. A
+    /// callback's error is not among them: it goes to its channel.
+    ///
+    /// # Panics
+    ///
+    /// If a callback does; see [`Dispatcher`](Dispatcher#panics). In debug builds also if a
+    /// dispatcher's `readable` or `writable` changed its answer without a touch: in a release
+    /// build that is a wake-up lost.
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.map.sync(&mut self.backend)?;
+        let timeout = if self.map.has_news() { Some(Duration::ZERO) } else { timeout };
+        match self.map.stalled_until() {
+            None => self.backend.wait(timeout, &mut self.ready)?,
+            Some(until) => self.wait_with_stalls(timeout, until)?,
+        }
+        Ok(dispatch::batch(&mut self.map, &self.ready))
+    }
+
+    /// Serves channels until none is left or [`stop`](Self::stop) is called (`asyncore.loop`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll) does.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.run_with(LoopOptions::default())
+    }
+
+    /// [`run`](Self::run) with asyncore's `timeout` and `count`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll) does.
+    pub fn run_with(&mut self, options: LoopOptions) -> io::Result<()> {
+        let mut passes = 0;
+        while !std::mem::take(&mut self.map.stop)
+            && !self.is_empty()
+            && options.count != Some(passes)
+        {
+            self.poll(options.timeout)?;
+            passes += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the `run` that is under way return when its pass is over, or the next one at once.
+    /// Every channel stays.
+    pub fn stop(&mut self) {
+        self.map.stop = true;
+    }
+
+    /// A handle that wakes or stops this reactor from other threads.
+    ///
+    /// The first call makes a descriptor for it, which is watched from then on; it does not count
+    /// as a channel.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socketpair(2)`, and of [`add_channel`](Self::add_channel).
+    pub fn remote(&mut self) -> io::Result<Remote> {
+        if let Some(remote) = &self.remote {
+            return Ok(remote.clone());
+        }
+        let (remote, channel, ear) = Remote::new()?;
+        self.map.own = Some(self.map.add_channel(channel, ear)?.untyped());
+        self.remote = Some(remote.clone());
+        Ok(remote)
+    }
+
+    /// The system call behind this reactor: `"poll"` or `"select"`.
+    #[must_use]
+    pub fn backend_name(&self) -> &'static str {
+        B::NAME
+    }
+
+    /// Waits while a listener rests for want of descriptors, and lets it try again in time.
+    #[cold]
+    fn wait_with_stalls(&mut self, timeout: Option<Duration>, until: Instant) -> io::Result<()> {
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let rest = until.saturating_duration_since(Instant::now());
+        let first = timeout.map_or(rest, |timeout| timeout.min(rest));
+        self.backend.wait(Some(first), &mut self.ready)?;
+        if Instant::now() >= until {
+            self.map.end_stalls();
+        }
+        if !self.ready.is_empty() || timeout.is_some_and(|timeout| timeout <= rest) {
+            return Ok(());
+        }
+        self.map.sync(&mut self.backend)?;
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        self.backend.wait(left, &mut self.ready)
+    }
+}
+
+/// The map.
+impl<B: Backend> Reactor<B> {
+    /// Adds a channel with its dispatcher (asyncore's `add_channel`); it is served from the next
+    /// pass on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor's number is too large for
+    /// select, on systems other than Linux. The channel is closed then.
+    pub fn add_channel<D: Dispatcher>(
+        &mut self,
+        channel: Channel,
+        dispatcher: D,
+    ) -> io::Result<Key<D>> {
+        self.map.add_channel(channel, dispatcher)
+    }
+
+    /// Takes a channel and its dispatcher out, open and without a callback (asyncore's
+    /// `del_channel`); `None` if `key` is stale.
+    pub fn del_channel<D: Dispatcher>(&mut self, key: Key<D>) -> Option<(Channel, D)> {
+        self.map.del_channel(key)
+    }
+
+    /// Closes a channel and drops its dispatcher, without a `handle_close`; false if `key` is
+    /// stale.
+    pub fn close_channel<D: ?Sized>(&mut self, key: Key<D>) -> bool {
+        self.map.close_channel(key.untyped())
+    }
+
+    /// Closes every channel, without a `handle_close` (asyncore's `close_all`).
+    ///
+    /// # Errors
+    ///
+    /// The first error of a `close(2)`. Every channel is closed all the same.
+    pub fn close_all(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for fd in self.map.slab.numbers() {
+            let Some(key) = self.map.slab.key_of(fd).filter(|key| self.map.own != Some(*key))
+            else {
+                continue;
+            };
+            if let Some(mut occupant) = self.map.remove(key) {
+                result = result.and(occupant.channel.release());
+            }
+        }
+        self.map.lost.clear();
+        result
+    }
+
+    /// A dispatcher; `None` if `key` is stale.
+    #[must_use]
+    pub fn get<D: Dispatcher>(&self, key: Key<D>) -> Option<&D> {
+        self.map.get(key)
+    }
+
+    /// A dispatcher, to change it; it counts as touched.
+    pub fn get_mut<D: Dispatcher>(&mut self, key: Key<D>) -> Option<&mut D> {
+        self.map.get_mut(key)
+    }
+
+    /// A channel, to use it: to push to it, shut it down, close it. It counts as touched.
+    pub fn channel<D: ?Sized>(&mut self, key: Key<D>) -> Option<&Channel> {
+        self.map.channel(key.untyped())
+    }
+
+    /// Has `readable` and `writable` of a dispatcher asked again before the next wait; false if
+    /// `key` is stale.
+    ///
+    /// Needed only where an answer depends on something outside of the dispatcher and its channel
+    /// (the time, a shared counter): callbacks, [`get_mut`](Self::get_mut) and
+    /// [`channel`](Self::channel) touch by themselves.
+    pub fn touch<D: ?Sized>(&mut self, key: Key<D>) -> bool {
+        self.map.touch(key.untyped())
+    }
+
+    /// Suspends reading or writing of a channel ([`Channel::pause`]); false if `key` is stale.
+    pub fn pause<D: ?Sized>(&mut self, key: Key<D>, interest: Interest) -> bool {
+        self.channel(key).map(|channel| channel.pause(interest)).is_some()
+    }
+
+    /// Takes it up again ([`Channel::resume`]); false if `key` is stale.
+    pub fn resume<D: ?Sized>(&mut self, key: Key<D>, interest: Interest) -> bool {
+        self.channel(key).map(|channel| channel.resume(interest)).is_some()
+    }
+
+    /// How many channels there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is no channel; `run` returns then.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The backend's name and every channel: its key, descriptor, state and peer.
+impl<B: Backend> fmt::Debug for Reactor<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Channels<'a>(&'a Map);
+        impl fmt::Debug for Channels<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let channels = self.0.slab.iter().map(|(_, occupant)| &occupant.channel);
+                f.debug_list().entries(channels).finish()
+            }
+        }
+        f.debug_struct("Reactor")
+            .field("backend", &B::NAME)
+            .field("channels", &Channels(&self.map))
+            .finish()
+    }
+}

@@ -1,0 +1,91 @@
+//! The remote handle: the only thing of a reactor that crosses threads.
+
+use crate::{Channel, Context, Dispatcher};
+use nix::sys::socket::{MsgFlags, send};
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Wakes a reactor from another thread, or stops it.
+///
+/// Made by [`Reactor::remote`](crate::Reactor::remote); clones speak to the same reactor.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// One byte here wakes the reactor; a full buffer will wake it, too.
+    writer: OwnedFd,
+    stop: AtomicBool,
+}
+
+impl Remote {
+    /// The handle, and the channel and dispatcher that hear it.
+    pub(crate) fn new() -> io::Result<(Self, Channel, impl Dispatcher)> {
+        let (reader, writer) = UnixStream::pair()?;
+        let channel = Channel::new(reader)?;
+        let writer = Channel::new(writer)?.into_fd();
+        let shared = Arc::new(Shared { writer, stop: AtomicBool::new(false) });
+        Ok((Self { shared: Arc::clone(&shared) }, channel, Ear { shared }))
+    }
+
+    /// Makes the wait that is under way return, or the next one.
+    ///
+    /// It never blocks, and wakes that come in quick succession count as one.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe): the reactor is gone.
+    pub fn wake(&self) -> io::Result<()> {
+        loop {
+            let sent = send(self.shared.writer.as_raw_fd(), &[1], MsgFlags::MSG_NOSIGNAL);
+            return match sent {
+                // Full: a wake is pending.
+                Ok(_) | Err(nix::Error::EAGAIN) => Ok(()),
+                Err(nix::Error::EINTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    /// Makes `run` return when its pass is over, or at once when it is called next.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe): the reactor is gone.
+    pub fn stop(&self) -> io::Result<()> {
+        self.shared.stop.store(true, Ordering::Release);
+        self.wake()
+    }
+}
+
+/// The reactor's end.
+struct Ear {
+    shared: Arc<Shared>,
+}
+
+impl Dispatcher for Ear {
+    fn writable(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut wakes = [0; 1024];
+        // Drained before the flag is read, so that no wake is lost.
+        while cx.recv(&mut wakes).is_ok_and(|count| count == wakes.len()) {}
+        if self.shared.stop.swap(false, Ordering::Acquire) {
+            cx.stop();
+        }
+        Ok(())
+    }
+}

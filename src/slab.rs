@@ -1,0 +1,167 @@
+//! Slots indexed by descriptor number: who has the number now, and what the backend knows of it.
+
+use crate::{Channel, Dispatcher, Interest, Key};
+use std::os::fd::RawFd;
+
+/// A channel and its dispatcher.
+#[derive(Debug)]
+pub(crate) struct Occupant {
+    pub(crate) channel: Channel,
+    pub(crate) dispatcher: Box<dyn Dispatcher>,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Of the occupant; 0 while the slot is vacant.
+    generation: u64,
+    /// `None` while the slot is vacant, or while the occupant is taken out to run.
+    occupant: Option<Box<Occupant>>,
+    /// What the backend watches this number for. It outlives the occupant: the backend knows
+    /// numbers only, and hears of a change just before the next wait.
+    registered: Option<Interest>,
+    /// Whether the number is listed in `touched`.
+    touched: bool,
+}
+
+/// The reactor's channels.
+#[derive(Default)]
+pub(crate) struct Slab {
+    slots: Vec<Slot>,
+    /// The numbers whose interest has to be asked again.
+    touched: Vec<RawFd>,
+    generations: u64,
+    len: usize,
+}
+
+impl Slab {
+    /// How many channels there are, the running one included.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The generation that the next channel will have; those of older ones are lower.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generations + 1
+    }
+
+    /// Gives the number `fd` to a new occupant.
+    ///
+    /// Who still has the number lost it: the kernel gives a number twice only if it was closed
+    /// behind its owner's back. He is returned with his key, unless he is running.
+    pub(crate) fn insert(
+        &mut self,
+        fd: RawFd,
+        occupant: Box<Occupant>,
+    ) -> (Key, Option<(Key, Box<Occupant>)>) {
+        let index = fd as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        self.generations += 1;
+        let slot = &mut self.slots[index];
+        let lost = slot.occupant.take().map(|lost| (Key::new(fd, slot.generation), lost));
+        if slot.generation == 0 {
+            self.len += 1;
+        }
+        slot.generation = self.generations;
+        slot.occupant = Some(occupant);
+        self.touch(fd);
+        (Key::new(fd, self.generations), lost)
+    }
+
+    /// Vacates the slot. The occupant comes back unless it is running.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Box<Occupant>> {
+        let slot = self.slot_mut(key)?;
+        slot.generation = 0;
+        let occupant = slot.occupant.take();
+        self.len -= 1;
+        self.touch(key.fd);
+        occupant
+    }
+
+    /// Takes the occupant out to run; the slot stays its own.
+    pub(crate) fn take(&mut self, key: Key) -> Option<Box<Occupant>> {
+        self.slot_mut(key)?.occupant.take()
+    }
+
+    /// Puts the occupant back after a run, or returns it if the slot is not its own any more.
+    ///
+    /// `interest` is what it is to be watched for from now on.
+    pub(crate) fn put_back(
+        &mut self,
+        key: Key,
+        occupant: Box<Occupant>,
+        interest: Interest,
+    ) -> Result<(), Box<Occupant>> {
+        let Some(slot) = self.slot_mut(key) else { return Err(occupant) };
+        let changed = slot.registered != Some(interest);
+        slot.occupant = Some(occupant);
+        if changed {
+            self.touch(key.fd);
+        }
+        Ok(())
+    }
+
+    /// Whether `key` names a channel that is there, running or not.
+    pub(crate) fn contains(&self, key: Key) -> bool {
+        self.slots.get(key.fd as usize).is_some_and(|slot| slot.generation == key.generation)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Occupant> {
+        let slot = self.slots.get(key.fd as usize)?;
+        if slot.generation == key.generation { slot.occupant.as_deref() } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Occupant> {
+        self.slot_mut(key)?.occupant.as_deref_mut()
+    }
+
+    /// Who has the number now, unless he is running.
+    pub(crate) fn key_of(&self, fd: RawFd) -> Option<Key> {
+        let slot = self.slots.get(fd as usize)?;
+        slot.occupant.is_some().then(|| Key::new(fd, slot.generation))
+    }
+
+    /// Everybody who is not running, in ascending order of the numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Occupant)> {
+        self.slots.iter().enumerate().filter_map(|(fd, slot)| {
+            let occupant = slot.occupant.as_deref()?;
+            Some((Key::new(fd as RawFd, slot.generation), occupant))
+        })
+    }
+
+    /// The numbers that there are slots for.
+    pub(crate) fn numbers(&self) -> std::ops::Range<RawFd> {
+        0..self.slots.len() as RawFd
+    }
+
+    /// Has the number's interest asked again before the next wait.
+    pub(crate) fn touch(&mut self, fd: RawFd) {
+        let slot = &mut self.slots[fd as usize];
+        if !slot.touched {
+            slot.touched = true;
+            self.touched.push(fd);
+        }
+    }
+
+    /// The next number whose interest has to be asked again.
+    pub(crate) fn next_touched(&mut self) -> Option<RawFd> {
+        let fd = self.touched.pop()?;
+        self.slots[fd as usize].touched = false;
+        Some(fd)
+    }
+
+    pub(crate) fn is_touched(&self, fd: RawFd) -> bool {
+        self.slots[fd as usize].touched
+    }
+
+    /// What the backend watches the number for.
+    pub(crate) fn registered(&mut self, fd: RawFd) -> &mut Option<Interest> {
+        &mut self.slots[fd as usize].registered
+    }
+
+    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.fd as usize)?;
+        (slot.generation == key.generation).then_some(slot)
+    }
+}

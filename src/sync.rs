@@ -1,0 +1,66 @@
+//! Before a wait: whoever was touched is asked what he wants, and the backend hears of it.
+
+use crate::{Interest, Key, State, map::Map, running::Running};
+use asyncore_backends::Backend;
+use std::io;
+
+impl Map {
+    /// Brings the backend up to date. Its tables are the only thing that changes: no system call.
+    pub(crate) fn sync(&mut self, backend: &mut impl Backend) -> io::Result<()> {
+        if self.options.ask_every_pass {
+            for fd in self.slab.numbers() {
+                self.slab.touch(fd);
+            }
+        } else if cfg!(debug_assertions) {
+            self.find_untouched_change();
+        }
+        while let Some(fd) = self.slab.next_touched() {
+            let wanted = self.slab.key_of(fd).and_then(|key| self.ask(key));
+            match (*self.slab.registered(fd), wanted) {
+                (None, Some(interest)) => {
+                    if let Err(error) = backend.add(fd, interest) {
+                        self.slab.touch(fd);
+                        return Err(error);
+                    }
+                }
+                (Some(_), None) => backend.remove(fd),
+                (Some(before), Some(interest)) if before != interest => {
+                    backend.modify(fd, interest);
+                }
+                _ => {}
+            }
+            *self.slab.registered(fd) = wanted;
+        }
+        Ok(())
+    }
+
+    /// What the channel is to be watched for; `None` if it has closed meanwhile.
+    fn ask(&mut self, key: Key) -> Option<Interest> {
+        let running = Running::take(self, key)?;
+        let interest = running.interest();
+        let over = running.channel().is_over(interest);
+        let closed = running.channel().state() == State::Closed;
+        running.finish();
+        if over && !closed {
+            self.due.push(key);
+        }
+        (!closed).then_some(interest)
+    }
+
+    /// Finds the lost wake-up while it is being written: in debug builds everybody is asked.
+    fn find_untouched_change(&mut self) {
+        for fd in self.slab.numbers() {
+            let Some(key) = self.slab.key_of(fd).filter(|_| !self.slab.is_touched(fd)) else {
+                continue;
+            };
+            let (before, now) = (*self.slab.registered(fd), self.ask(key));
+            if now != before {
+                panic!(
+                    "{key:?} wanted {before:?} and now wants {now:?}, but nothing touched it: a \
+                     release build would not notice. Change a dispatcher through get_mut(key), \
+                     call touch(key) afterwards, or build the reactor with ask_every_pass(true)"
+                );
+            }
+        }
+    }
+}
