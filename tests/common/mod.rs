@@ -1,0 +1,280 @@
+//! What the suites share: every test on both backends, a dispatcher that writes down what it is
+//! called for, and pairs of real descriptors.
+#![allow(dead_code, unused_macros, unused_imports, reason = "each suite uses its part")]
+
+use asyncore::{Address, Backend, Channel, Context, Dispatcher, Reactor};
+use nix::errno::Errno;
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// Defines tests that run once on each backend that is compiled in: `name::poll`, `name::select`.
+macro_rules! on_both_backends {
+    ($($(#[$attribute:meta])* fn $name:ident<$backend:ident>() $body:block)*) => {$(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+            fn test<$backend: asyncore::Backend + Default>() $body
+
+            #[cfg(feature = "poll")]
+            #[test]
+            fn poll() {
+                test::<asyncore::Poll>();
+            }
+
+            #[cfg(feature = "select")]
+            #[test]
+            fn select() {
+                test::<asyncore::Select>();
+            }
+        }
+    )*};
+}
+pub(crate) use on_both_backends;
+
+/// No test waits longer than this for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was called, in order; see [`Probe`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn push(&self, entry: impl Into<String>) {
+        self.0.borrow_mut().push(entry.into());
+    }
+
+    /// Everything since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+
+    pub(crate) fn contains(&self, entry: &str) -> bool {
+        self.count(entry) > 0
+    }
+
+    pub(crate) fn count(&self, entry: &str) -> usize {
+        self.0.borrow().iter().filter(|each| *each == entry).count()
+    }
+
+    /// What was read under this name, joined.
+    pub(crate) fn bytes_read(&self, name: &str) -> String {
+        let prefix = format!("{name}.read ");
+        self.0.borrow().iter().filter_map(|each| each.strip_prefix(&prefix)).collect()
+    }
+}
+
+type Hook = Box<dyn FnMut(&mut Context<'_>) -> io::Result<()>>;
+type AcceptedHook = Box<dyn FnMut(&mut Context<'_>, Channel, Address) -> io::Result<()>>;
+
+/// A dispatcher that writes each callback into a [`Log`] and then does what its hook says.
+///
+/// Entries: `a.connect`, `a.accepted`, `a.read hello` (without a hook it reads, and an end of file
+/// is `a.eof`; with one it is `a.read`), `a.write`, `a.expt`, `a.error ECONNREFUSED`, `a.close`
+/// with ` ECONNRESET` if there is a cause, `a.drop`.
+///
+/// It wants to read and not to write unless told otherwise; `handle_error` keeps the default.
+pub(crate) struct Probe {
+    name: &'static str,
+    log: Log,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    hooks: HashMap<&'static str, Hook>,
+    accepted: Option<AcceptedHook>,
+    keep_on_error: bool,
+}
+
+impl Probe {
+    pub(crate) fn new(name: &'static str, log: &Log) -> Self {
+        Self {
+            name,
+            log: log.clone(),
+            readable: true,
+            writable: false,
+            hooks: HashMap::new(),
+            accepted: None,
+            keep_on_error: false,
+        }
+    }
+
+    pub(crate) fn readable(mut self, readable: bool) -> Self {
+        self.readable = readable;
+        self
+    }
+
+    pub(crate) fn writable(mut self, writable: bool) -> Self {
+        self.writable = writable;
+        self
+    }
+
+    /// `handle_error` returns `Ok`.
+    pub(crate) fn keep_on_error(mut self) -> Self {
+        self.keep_on_error = true;
+        self
+    }
+
+    /// `event`: `connect`, `read`, `write`, `expt`, `error` or `close`.
+    pub(crate) fn on(
+        mut self,
+        event: &'static str,
+        hook: impl FnMut(&mut Context<'_>) -> io::Result<()> + 'static,
+    ) -> Self {
+        self.hooks.insert(event, Box::new(hook));
+        self
+    }
+
+    pub(crate) fn on_accepted(
+        mut self,
+        hook: impl FnMut(&mut Context<'_>, Channel, Address) -> io::Result<()> + 'static,
+    ) -> Self {
+        self.accepted = Some(Box::new(hook));
+        self
+    }
+
+    fn entry(&self, entry: &str) {
+        self.log.push(format!("{}.{entry}", self.name));
+    }
+
+    fn call(&mut self, event: &'static str, cx: &mut Context<'_>) -> io::Result<()> {
+        self.entry(event);
+        self.hooks.get_mut(event).map_or(Ok(()), |hook| hook(cx))
+    }
+}
+
+impl Dispatcher for Probe {
+    fn readable(&self, _: &Channel) -> bool {
+        self.readable
+    }
+
+    fn writable(&self, _: &Channel) -> bool {
+        self.writable
+    }
+
+    fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("connect", cx)
+    }
+
+    fn handle_accepted(
+        &mut self,
+        cx: &mut Context<'_>,
+        channel: Channel,
+        peer: Address,
+    ) -> io::Result<()> {
+        self.entry("accepted");
+        self.accepted.as_mut().map_or(Ok(()), |hook| hook(cx, channel, peer))
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.hooks.contains_key("read") {
+            return self.call("read", cx);
+        }
+        let mut buffer = [0; 4096];
+        match cx.recv(&mut buffer)? {
+            0 => self.entry("eof"),
+            count => self.entry(&format!("read {}", buffer[..count].escape_ascii())),
+        }
+        Ok(())
+    }
+
+    fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("write", cx)
+    }
+
+    fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("expt", cx)
+    }
+
+    fn handle_close(&mut self, cx: &mut Context<'_>, cause: Option<io::Error>) -> io::Result<()> {
+        match cause {
+            None => self.entry("close"),
+            Some(cause) => self.entry(&format!("close {}", name_of(&cause))),
+        }
+        self.hooks.get_mut("close").map_or(Ok(()), |hook| hook(cx))
+    }
+
+    fn handle_error(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Result<()> {
+        self.entry(&format!("error {}", name_of(&error)));
+        if let Some(hook) = self.hooks.get_mut("error") {
+            hook(cx)?;
+        }
+        if self.keep_on_error || cx.survives(&error) { Ok(()) } else { Err(error) }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.entry("drop");
+    }
+}
+
+/// `ECONNRESET`, or the message of an error that has no errno.
+pub(crate) fn name_of(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => format!("{:?}", Errno::from_raw(errno)),
+        None => error.to_string(),
+    }
+}
+
+/// A reactor on the backend under test.
+pub(crate) fn reactor<B: Backend + Default>() -> Reactor<B> {
+    Reactor::with_backend(B::default())
+}
+
+/// Makes passes until `done`, and fails if that takes too long.
+#[track_caller]
+pub(crate) fn poll_until<B: Backend>(reactor: &mut Reactor<B>, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        let left = end.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "it did not come: {reactor:?}");
+        reactor.poll(Some(left.min(Duration::from_millis(100)))).unwrap();
+    }
+}
+
+/// Makes a few passes and fails if any of them has something to serve.
+///
+/// Used where nothing may come; a wait is given the time to be wrong.
+#[track_caller]
+pub(crate) fn assert_quiet<B: Backend>(reactor: &mut Reactor<B>) {
+    for _ in 0..3 {
+        let start = Instant::now();
+        let wait = Duration::from_millis(10);
+        assert_eq!(reactor.poll(Some(wait)).unwrap(), 0, "{reactor:?}");
+        assert!(start.elapsed() >= wait, "returned early");
+    }
+}
+
+/// Two ends of a TCP connection on loopback.
+pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    (client, server)
+}
+
+/// Closes with a reset instead of an end of file.
+pub(crate) fn reset(stream: TcpStream) {
+    use nix::sys::socket::{setsockopt, sockopt::Linger};
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&stream, Linger, &linger).unwrap();
+}
+
+/// Waits until the kernel reports `events` (`POLLIN`, ...) for a descriptor that no reactor has.
+#[track_caller]
+pub(crate) fn wait_for(fd: impl AsFd, events: nix::poll::PollFlags) {
+    use nix::poll::{PollFd, PollTimeout, poll};
+    let mut fds = [PollFd::new(fd.as_fd(), events)];
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+    assert_eq!(poll(&mut fds, timeout).unwrap(), 1, "the kernel reports nothing");
+}
