@@ -19,8 +19,9 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     }
     map.due.sort_unstable_by_key(|key| std::cmp::Reverse(key.fd));
     while let Some(key) = map.due.pop() {
-        if let Some(running) = Running::take(map, key) {
-            running.serve(Readiness::empty());
+        if let Some(mut running) = Running::take(map, key) {
+            running.close_if_over();
+            running.finish();
             served += 1;
         }
     }
@@ -81,7 +82,6 @@ impl Running<'_> {
             self.channel().tell_priority_once();
             self.call(|dispatcher, cx| dispatcher.handle_expt(cx));
         }
-        self.close_if_over();
     }
 
     fn wants(&self, ready: Readiness, event: Interest) -> bool {
@@ -131,7 +131,7 @@ impl Running<'_> {
     }
 
     fn close_if_over(&mut self) {
-        if self.channel().is_over(self.interest()) {
+        if self.is_over() {
             self.close(self.channel().cause());
         }
     }

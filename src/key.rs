@@ -5,26 +5,31 @@ use std::{any, fmt, hash, marker::PhantomData, os::fd::RawFd};
 
 /// Names one channel of one reactor, and the type of its dispatcher.
 ///
-/// A key is a descriptor number and a generation, so the key of a channel that is gone finds
-/// nothing, even when its number is in use again. `Key<D>` gives `&mut D` back; a plain `Key`
-/// names a channel of any type, and every typed key converts to one.
-///
-/// A key is meant for the reactor that made it.
+/// A key is a descriptor number, a reactor and a generation, so the key of a channel that is gone
+/// finds nothing, even when its number is in use again; nor does the key of another reactor.
+/// `Key<D>` gives `&mut D` back; a plain `Key` names a channel of any type, and every typed key
+/// converts to one.
 pub struct Key<D: ?Sized = dyn Dispatcher> {
     pub(crate) fd: RawFd,
+    pub(crate) reactor: u32,
     pub(crate) generation: u64,
     dispatcher: PhantomData<fn() -> Box<D>>,
 }
 
 impl<D: ?Sized> Key<D> {
-    pub(crate) fn new(fd: RawFd, generation: u64) -> Self {
-        Self { fd, generation, dispatcher: PhantomData }
+    pub(crate) fn new(fd: RawFd, reactor: u32, generation: u64) -> Self {
+        Self { fd, reactor, generation, dispatcher: PhantomData }
+    }
+
+    /// The same channel, taken to have this dispatcher.
+    pub(crate) fn typed<E: ?Sized>(self) -> Key<E> {
+        Key::new(self.fd, self.reactor, self.generation)
     }
 
     /// The same channel, whatever its dispatcher.
     #[must_use]
     pub fn untyped(self) -> Key {
-        Key::new(self.fd, self.generation)
+        self.typed()
     }
 }
 
@@ -45,7 +50,7 @@ impl<D: ?Sized> Copy for Key<D> {}
 /// Keys are equal if they name the same channel, whatever they know of its type.
 impl<D: ?Sized, E: ?Sized> PartialEq<Key<E>> for Key<D> {
     fn eq(&self, other: &Key<E>) -> bool {
-        (self.fd, self.generation) == (other.fd, other.generation)
+        (self.fd, self.reactor, self.generation) == (other.fd, other.reactor, other.generation)
     }
 }
 
@@ -53,7 +58,7 @@ impl<D: ?Sized> Eq for Key<D> {}
 
 impl<D: ?Sized> hash::Hash for Key<D> {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
-        (self.fd, self.generation).hash(state);
+        (self.fd, self.reactor, self.generation).hash(state);
     }
 }
 

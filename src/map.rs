@@ -15,7 +15,6 @@ use std::{
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything of a reactor but its backend, so that callbacks need not know which one it is.
-#[derive(Default)]
 pub(crate) struct Map {
     pub(crate) slab: Slab,
     pub(crate) options: Options,
@@ -48,7 +47,16 @@ impl Default for Options {
 /// What `Reactor` and `Context` offer alike.
 impl Map {
     pub(crate) fn new(options: Options) -> Self {
-        Self { options, ..Self::default() }
+        Self {
+            slab: Slab::new(),
+            options,
+            due: Vec::new(),
+            lost: Vec::new(),
+            stalled: Vec::new(),
+            stalled_until: None,
+            own: None,
+            stop: false,
+        }
     }
 
     pub(crate) fn add_channel<D: Dispatcher>(
@@ -68,7 +76,7 @@ impl Map {
         if let Some((key, occupant)) = lost {
             self.lose(key, occupant);
         }
-        Ok(Key::new(key.fd, key.generation))
+        Ok(key.typed())
     }
 
     pub(crate) fn del_channel<D: Dispatcher>(&mut self, key: Key<D>) -> Option<(Channel, D)> {

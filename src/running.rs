@@ -36,6 +36,11 @@ impl<'m> Running<'m> {
         self.occupant().interest()
     }
 
+    /// Whether the time for `handle_close` has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.channel().is_over(|| self.interest().contains(Interest::READ))
+    }
+
     /// Runs one callback.
     pub(crate) fn run(
         &mut self,

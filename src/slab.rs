@@ -1,7 +1,10 @@
 //! Slots indexed by descriptor number: who has the number now, and what the backend knows of it.
 
 use crate::{Channel, Dispatcher, Interest, Key};
-use std::os::fd::RawFd;
+use std::{
+    os::fd::RawFd,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// A channel and its dispatcher.
 #[derive(Debug)]
@@ -24,8 +27,9 @@ struct Slot {
 }
 
 /// The reactor's channels.
-#[derive(Default)]
 pub(crate) struct Slab {
+    /// Tells this reactor's keys from those of others.
+    reactor: u32,
     slots: Vec<Slot>,
     /// The numbers whose interest has to be asked again.
     touched: Vec<RawFd>,
@@ -34,6 +38,12 @@ pub(crate) struct Slab {
 }
 
 impl Slab {
+    pub(crate) fn new() -> Self {
+        static REACTORS: AtomicU32 = AtomicU32::new(0);
+        let reactor = REACTORS.fetch_add(1, Ordering::Relaxed);
+        Self { reactor, slots: Vec::new(), touched: Vec::new(), generations: 0, len: 0 }
+    }
+
     /// How many channels there are, the running one included.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -59,14 +69,15 @@ impl Slab {
         }
         self.generations += 1;
         let slot = &mut self.slots[index];
-        let lost = slot.occupant.take().map(|lost| (Key::new(fd, slot.generation), lost));
+        let before = Key::new(fd, self.reactor, slot.generation);
+        let lost = slot.occupant.take().map(|lost| (before, lost));
         if slot.generation == 0 {
             self.len += 1;
         }
         slot.generation = self.generations;
         slot.occupant = Some(occupant);
         self.touch(fd);
-        (Key::new(fd, self.generations), lost)
+        (Key::new(fd, self.reactor, self.generations), lost)
     }
 
     /// Vacates the slot. The occupant comes back unless it is running.
@@ -104,12 +115,11 @@ impl Slab {
 
     /// Whether `key` names a channel that is there, running or not.
     pub(crate) fn contains(&self, key: Key) -> bool {
-        self.slots.get(key.fd as usize).is_some_and(|slot| slot.generation == key.generation)
+        self.slot(key).is_some()
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&Occupant> {
-        let slot = self.slots.get(key.fd as usize)?;
-        if slot.generation == key.generation { slot.occupant.as_deref() } else { None }
+        self.slot(key)?.occupant.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Occupant> {
@@ -119,14 +129,14 @@ impl Slab {
     /// Who has the number now, unless he is running.
     pub(crate) fn key_of(&self, fd: RawFd) -> Option<Key> {
         let slot = self.slots.get(fd as usize)?;
-        slot.occupant.is_some().then(|| Key::new(fd, slot.generation))
+        slot.occupant.is_some().then(|| Key::new(fd, self.reactor, slot.generation))
     }
 
     /// Everybody who is not running, in ascending order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Occupant)> {
         self.slots.iter().enumerate().filter_map(|(fd, slot)| {
             let occupant = slot.occupant.as_deref()?;
-            Some((Key::new(fd as RawFd, slot.generation), occupant))
+            Some((Key::new(fd as RawFd, self.reactor, slot.generation), occupant))
         })
     }
 
@@ -160,8 +170,13 @@ impl Slab {
         &mut self.slots[fd as usize].registered
     }
 
+    fn slot(&self, key: Key) -> Option<&Slot> {
+        let slot = self.slots.get(key.fd as usize)?;
+        (slot.generation == key.generation && self.reactor == key.reactor).then_some(slot)
+    }
+
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.fd as usize)?;
-        (slot.generation == key.generation).then_some(slot)
+        (slot.generation == key.generation && self.reactor == key.reactor).then_some(slot)
     }
 }

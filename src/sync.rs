@@ -38,7 +38,7 @@ impl Map {
     fn ask(&mut self, key: Key) -> Option<Interest> {
         let running = Running::take(self, key)?;
         let interest = running.interest();
-        let over = running.channel().is_over(interest);
+        let over = running.is_over();
         let closed = running.channel().state() == State::Closed;
         running.finish();
         if over && !closed {

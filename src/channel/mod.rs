@@ -492,8 +492,8 @@ impl Channel {
         }
     }
 
-    /// Whether the time for `handle_close` has come, with `interest` what is watched for.
-    pub(crate) fn is_over(&self, interest: Interest) -> bool {
+    /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
+    pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
         let sent = self.queued() == 0;
         let output_ended = self.has(Marks::OUTPUT_ENDED);
         if self.has(Marks::INPUT_FAILED) {
@@ -504,7 +504,8 @@ impl Channel {
             if self.has(Marks::HALF_CLOSE) { sent && output_ended } else { sent || output_ended }
         } else {
             // Broken for writing: what the peer sent before is read first, if it is wanted.
-            self.failure.get().is_some() && !(interest | self.paused.get()).contains(Interest::READ)
+            let paused = self.paused.get().contains(Interest::READ);
+            self.failure.get().is_some() && !paused && !reads()
         }
     }
 
