@@ -1,6 +1,6 @@
 //! Descriptors that are not sockets: asyncore's `file_dispatcher` and `file_wrapper`.
 
-use super::{Channel, Kind, State, make_nonblocking_and_cloexec, retry};
+use super::{Channel, Kind, State, make_nonblocking_and_cloexec, transfer::retry};
 use asyncore_backends::Interest;
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},

@@ -4,6 +4,8 @@ mod address;
 mod file;
 mod out_buffer;
 mod socket;
+mod transfer;
+mod watch;
 
 pub use address::{Address, ToAddress};
 pub use file::{FileWrapper, file_dispatcher};
@@ -17,8 +19,7 @@ use nix::{errno::Errno, fcntl};
 use out_buffer::OutBuffer;
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
 };
 
@@ -195,234 +196,6 @@ impl Drop for Channel {
     }
 }
 
-/// Sending and receiving.
-impl Channel {
-    /// Reads what is there (asyncore's `recv`); `read(2)` for a file.
-    ///
-    /// 0 bytes into a buffer with room are the end of the input (not so for datagrams): the
-    /// reactor closes the channel after the callback, once what was pushed is sent.
-    ///
-    /// # Errors
-    ///
-    /// * [`WouldBlock`](io::ErrorKind::WouldBlock): nothing is there. A callback may return it: it
-    ///   is not taken for an error.
-    /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
-    /// * What `recv(2)` says. An errno that means a broken connection also ends the channel, with
-    ///   that error as the cause.
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.open_fd()?;
-        let result = match self.kind {
-            Kind::File(_) => retry(|| nix::unistd::read(fd, buffer)),
-            _ => retry(|| socket::recv(fd, buffer)),
-        };
-        self.received(result, buffer.is_empty())
-    }
-
-    /// [`recv`](Self::recv) into several buffers, one after the other (`readv(2)`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`recv`](Self::recv).
-    pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let fd = self.open_fd()?;
-        let result = retry(|| nix::sys::uio::readv(fd, buffers));
-        self.received(result, buffers.iter().all(|buffer| buffer.is_empty()))
-    }
-
-    /// Sends now what the kernel takes (asyncore's `send`); `write(2)` for a file.
-    ///
-    /// It never overtakes what was pushed before. A socket never raises `SIGPIPE`; for pipes, Rust
-    /// programs ignore that signal by default.
-    ///
-    /// # Errors
-    ///
-    /// * [`WouldBlock`](io::ErrorKind::WouldBlock): the kernel takes nothing now, or pushed bytes
-    ///   are waiting.
-    /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
-    /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): the output has ended.
-    /// * What `send(2)` says. An errno that means a broken connection also ends the channel.
-    pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.check_direct()?;
-        self.transmit(data)
-    }
-
-    /// [`send`](Self::send) from several buffers, one after the other (`sendmsg(2)`, `writev(2)`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`send`](Self::send).
-    pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.check_direct()?;
-        let fd = self.open_fd()?;
-        let result = match self.kind {
-            Kind::File(_) => retry(|| nix::sys::uio::writev(fd, buffers)),
-            _ => retry(|| socket::send_vectored(fd, buffers)),
-        };
-        self.sent(result)
-    }
-
-    /// Sends all of `data`: now what the kernel takes, the rest when the channel is writable
-    /// (`send` of asyncore's `dispatcher_with_send`).
-    ///
-    /// While the channel connects, everything waits. The reactor sends in pieces of at most
-    /// 64 KiB, and the cost is linear in the bytes queued.
-    ///
-    /// # Errors
-    ///
-    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`] inside: more than
-    ///   the queue limit would wait. Nothing of `data` was taken.
-    /// * [`Unsupported`](io::ErrorKind::Unsupported): the socket keeps message boundaries, which a
-    ///   queue of bytes would not.
-    /// * Those of [`send`](Self::send), but never `WouldBlock`.
-    pub fn push(&self, data: &[u8]) -> io::Result<()> {
-        self.check_output()?;
-        if matches!(self.kind, Kind::Datagram | Kind::SeqPacket) {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "push would merge messages; use send or send_to",
-            ));
-        }
-        if data.is_empty() {
-            return Ok(());
-        }
-        self.out.borrow().check_room(data.len())?;
-        let mut sent = 0;
-        if self.queued() == 0 && self.state() == State::Connected {
-            sent = match self.transmit(data) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                result => result?,
-            };
-        }
-        self.out.borrow_mut().push(&data[sent..])
-    }
-
-    /// How many pushed bytes wait to be sent.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.out.borrow().len()
-    }
-
-    /// Sets how many bytes may wait in the queue; [`DEFAULT_QUEUE_LIMIT`] unless set.
-    pub fn set_queue_limit(&self, bytes: usize) {
-        self.out.borrow_mut().set_limit(bytes);
-    }
-
-    /// Sends a piece of what is queued.
-    pub(crate) fn flush_queue(&self) -> io::Result<()> {
-        let result = self.transmit(self.out.borrow().front());
-        if self.has(Marks::OUTPUT_ENDED) {
-            self.out.borrow_mut().clear();
-        }
-        match result {
-            Ok(sent) => self.out.borrow_mut().consume(sent),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        self.shutdown_if_sent()
-    }
-
-    fn transmit(&self, data: &[u8]) -> io::Result<usize> {
-        let fd = self.open_fd()?;
-        let result = match self.kind {
-            Kind::File(_) => retry(|| nix::unistd::write(fd, data)),
-            _ => retry(|| socket::send(fd, data)),
-        };
-        self.sent(result)
-    }
-
-    /// Whether bytes may go out at all.
-    fn check_output(&self) -> io::Result<()> {
-        self.open_fd()?;
-        if self.state() == State::Unconnected && self.kind == Kind::Stream {
-            return Err(Errno::ENOTCONN.into());
-        }
-        let over = Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT | Marks::SHUTDOWN_WHEN_SENT;
-        if self.has(over) {
-            return Err(Errno::EPIPE.into());
-        }
-        Ok(())
-    }
-
-    /// Whether bytes may go out past the queue.
-    fn check_direct(&self) -> io::Result<()> {
-        self.check_output()?;
-        if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    }
-
-    /// Every result of a read comes by here.
-    fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
-        match result {
-            Ok(0) if no_room || self.kind == Kind::Datagram => Ok(0),
-            Ok(0) => {
-                self.mark(Marks::INPUT_ENDED);
-                Ok(0)
-            }
-            Ok(count) => {
-                self.unmark(Marks::PRIORITY_TOLD);
-                Ok(count)
-            }
-            // The master of a pseudo-terminal whose last slave has closed.
-            Err(Errno::EIO) if self.is_terminal() => {
-                self.mark(Marks::INPUT_ENDED);
-                Ok(0)
-            }
-            Err(errno) => {
-                if self.breaks(errno) {
-                    self.mark(Marks::INPUT_FAILED);
-                }
-                Err(self.note(errno))
-            }
-        }
-    }
-
-    /// Every result of a write comes by here.
-    fn sent(&self, result: nix::Result<usize>) -> io::Result<usize> {
-        result.map_err(|errno| {
-            if self.breaks(errno) {
-                self.mark(Marks::OUTPUT_ENDED);
-            }
-            self.note(errno)
-        })
-    }
-
-    fn note(&self, errno: Errno) -> io::Error {
-        if self.breaks(errno) && self.failure.get().is_none() {
-            self.failure.set(Some(errno));
-        }
-        // EBADF may also mean "not open for reading"; then the number is still ours.
-        if errno == Errno::EBADF
-            && let Ok(fd) = self.open_fd()
-            && fcntl::fcntl(fd, fcntl::FcntlArg::F_GETFD) == Err(Errno::EBADF)
-        {
-            self.mark(Marks::LOST);
-        }
-        errno.into()
-    }
-
-    /// Whether `errno` says that the connection is over.
-    fn breaks(&self, errno: Errno) -> bool {
-        self.kind != Kind::Datagram
-            && self.state() == State::Connected
-            && matches!(
-                errno,
-                Errno::ECONNRESET
-                    | Errno::ENOTCONN
-                    | Errno::ESHUTDOWN
-                    | Errno::ECONNABORTED
-                    | Errno::EPIPE
-                    | Errno::ETIMEDOUT
-            )
-    }
-
-    /// The descriptor, while I/O makes sense.
-    fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.state() == State::Closed || self.has(Marks::LOST) {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the channel is closed"));
-        }
-        Ok(self.as_fd())
-    }
-}
-
 /// State.
 impl Channel {
     /// Where the channel is in its life.
@@ -431,103 +204,12 @@ impl Channel {
         self.state.get()
     }
 
-    /// Stops to watch for `interest`, whatever the dispatcher wants, until [`resume`](Self::resume).
-    ///
-    /// Back-pressure: data, end of file and hang-ups stay where they are, and nothing of them is
-    /// lost. Pausing `WRITE` also holds up what was pushed.
-    pub fn pause(&self, interest: Interest) {
-        self.paused.set(self.paused.get() | interest);
-    }
-
-    /// Watches for `interest` again, after [`pause`](Self::pause) or after the event had found no
-    /// handler.
-    pub fn resume(&self, interest: Interest) {
-        self.paused.set(self.paused.get() - interest);
-        self.unhandled.set(self.unhandled.get() - interest);
-    }
-
-    /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
-    ///
-    /// By default the end of the input closes the channel, as in asyncore, once what was pushed is
-    /// sent. With half-close on, only reading ends; the channel closes when its own output is shut
-    /// down as well.
-    pub fn set_half_close(&self, on: bool) {
-        self.marks.update(|mut marks| {
-            marks.set(Marks::HALF_CLOSE, on);
-            marks
-        });
-    }
-
-    /// What the channel can be watched for, if its dispatcher wants it.
-    pub(crate) fn possible(&self) -> Interest {
-        let mut possible = match (self.state(), self.kind) {
-            (State::Closed, _) | (State::Unconnected, Kind::Stream | Kind::SeqPacket) => {
-                return Interest::empty();
-            }
-            (State::Listening, _) if self.has(Marks::ACCEPT_STALLED) => Interest::empty(),
-            (State::Listening, _) => Interest::READ,
-            (_, Kind::File(access)) => access.possible(),
-            _ => Interest::all(),
-        };
-        if self.has(Marks::INPUT_ENDED | Marks::CLOSE_WHEN_SENT) {
-            possible -= Interest::READ | Interest::PRIORITY;
+    /// The descriptor, while I/O makes sense.
+    fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.state() == State::Closed || self.has(Marks::LOST) {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the channel is closed"));
         }
-        if self.has(Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT) {
-            possible -= Interest::WRITE;
-        }
-        if self.has(Marks::PRIORITY_TOLD) {
-            possible -= Interest::PRIORITY;
-        }
-        possible - self.paused.get() - self.unhandled.get()
-    }
-
-    /// What the channel is watched for, whether its dispatcher wants it or not.
-    pub(crate) fn required(&self) -> Interest {
-        if self.state() == State::Connecting {
-            Interest::WRITE
-        } else if self.queued() > 0 {
-            Interest::WRITE - self.paused.get()
-        } else {
-            Interest::empty()
-        }
-    }
-
-    /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
-    pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
-        let sent = self.queued() == 0;
-        let output_ended = self.has(Marks::OUTPUT_ENDED);
-        if self.has(Marks::INPUT_FAILED) {
-            true
-        } else if self.has(Marks::CLOSE_WHEN_SENT) {
-            sent || output_ended
-        } else if self.has(Marks::INPUT_ENDED) {
-            if self.has(Marks::HALF_CLOSE) { sent && output_ended } else { sent || output_ended }
-        } else {
-            // Broken for writing: what the peer sent before is read first, if it is wanted.
-            let paused = self.paused.get().contains(Interest::READ);
-            self.failure.get().is_some() && !paused && !reads()
-        }
-    }
-
-    /// What broke the connection, if something did.
-    pub(crate) fn cause(&self) -> Option<io::Error> {
-        self.failure.get().map(io::Error::from)
-    }
-
-    /// Whether `error` is the one that broke the connection, which `handle_close` will tell.
-    pub(crate) fn knows(&self, error: &io::Error) -> bool {
-        self.failure.get().is_some_and(|errno| error.raw_os_error() == Some(errno as i32))
-    }
-
-    /// Stops to watch for an event that found no handler; false if it had been stopped before.
-    pub(crate) fn drop_unhandled(&self, interest: Interest) -> bool {
-        let before = self.unhandled.replace(self.unhandled.get() | interest);
-        !before.contains(interest)
-    }
-
-    /// Until something is read, out-of-band data is not told of again: it would be for ever.
-    pub(crate) fn tell_priority_once(&self) {
-        self.mark(Marks::PRIORITY_TOLD);
+        Ok(self.as_fd())
     }
 
     /// The number was closed behind our back.
@@ -559,58 +241,6 @@ impl AsFd for Channel {
     }
 }
 
-/// [`recv`](Channel::recv).
-impl Read for &Channel {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.recv(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.recv_vectored(buffers)
-    }
-}
-
-/// [`send`](Channel::send); a flush has nothing to do.
-impl Write for &Channel {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.send(data)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// [`recv`](Channel::recv).
-impl Read for Channel {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(buffers)
-    }
-}
-
-/// [`send`](Channel::send); a flush has nothing to do.
-impl Write for Channel {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (&*self).write(data)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What asyncore's repr shows: state, peer and, besides, the descriptor.
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -639,16 +269,6 @@ impl fmt::Debug for Channel {
             write!(f, " {} bytes queued", self.queued())?;
         }
         f.write_str(">")
-    }
-}
-
-/// `EINTR` never surfaces.
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
     }
 }
 

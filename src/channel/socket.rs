@@ -1,6 +1,8 @@
 //! What a socket can do: asyncore's `create_socket`, `bind`, `listen`, `connect`, `accept`, ...
 
-use super::{Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, retry};
+use super::{
+    Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, transfer::retry,
+};
 use nix::{
     errno::Errno,
     sys::socket::{

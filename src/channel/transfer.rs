@@ -1,0 +1,287 @@
+//! Bytes in and out: `recv`, `send`, and `push` with its queue.
+
+use super::{Channel, Kind, Marks, State, socket};
+use nix::{errno::Errno, fcntl};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+
+/// Sending and receiving.
+impl Channel {
+    /// Reads what is there (asyncore's `recv`); `read(2)` for a file.
+    ///
+    /// 0 bytes into a buffer with room are the end of the input (not so for datagrams): the
+    /// reactor closes the channel after the callback, once what was pushed is sent.
+    ///
+    /// # Errors
+    ///
+    /// * [`WouldBlock`](io::ErrorKind::WouldBlock): nothing is there. A callback may return it: it
+    ///   is not taken for an error.
+    /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
+    /// * What `recv(2)` says. An errno that means a broken connection also ends the channel, with
+    ///   that error as the cause.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.open_fd()?;
+        let result = match self.kind {
+            Kind::File(_) => retry(|| nix::unistd::read(fd, buffer)),
+            _ => retry(|| socket::recv(fd, buffer)),
+        };
+        self.received(result, buffer.is_empty())
+    }
+
+    /// [`recv`](Self::recv) into several buffers, one after the other (`readv(2)`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv).
+    pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let fd = self.open_fd()?;
+        let result = retry(|| nix::sys::uio::readv(fd, buffers));
+        self.received(result, buffers.iter().all(|buffer| buffer.is_empty()))
+    }
+
+    /// Sends now what the kernel takes (asyncore's `send`); `write(2)` for a file.
+    ///
+    /// It never overtakes what was pushed before. A socket never raises `SIGPIPE`; for pipes, Rust
+    /// programs ignore that signal by default.
+    ///
+    /// # Errors
+    ///
+    /// * [`WouldBlock`](io::ErrorKind::WouldBlock): the kernel takes nothing now, or pushed bytes
+    ///   are waiting.
+    /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
+    /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): the output has ended.
+    /// * What `send(2)` says. An errno that means a broken connection also ends the channel.
+    pub fn send(&self, data: &[u8]) -> io::Result<usize> {
+        self.check_direct()?;
+        self.transmit(data)
+    }
+
+    /// [`send`](Self::send) from several buffers, one after the other (`sendmsg(2)`, `writev(2)`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_direct()?;
+        let fd = self.open_fd()?;
+        let result = match self.kind {
+            Kind::File(_) => retry(|| nix::sys::uio::writev(fd, buffers)),
+            _ => retry(|| socket::send_vectored(fd, buffers)),
+        };
+        self.sent(result)
+    }
+
+    /// Sends all of `data`: now what the kernel takes, the rest when the channel is writable
+    /// (`send` of asyncore's `dispatcher_with_send`).
+    ///
+    /// While the channel connects, everything waits. The reactor sends in pieces of at most
+    /// 64 KiB, and the cost is linear in the bytes queued.
+    ///
+    /// # Errors
+    ///
+    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`] inside: more than
+    ///   the queue limit would wait. Nothing of `data` was taken.
+    /// * [`Unsupported`](io::ErrorKind::Unsupported): the socket keeps message boundaries, which a
+    ///   queue of bytes would not.
+    /// * Those of [`send`](Self::send), but never `WouldBlock`.
+    pub fn push(&self, data: &[u8]) -> io::Result<()> {
+        self.check_output()?;
+        if matches!(self.kind, Kind::Datagram | Kind::SeqPacket) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "push would merge messages; use send or send_to",
+            ));
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.out.borrow().check_room(data.len())?;
+        let mut sent = 0;
+        if self.queued() == 0 && self.state() == State::Connected {
+            sent = match self.transmit(data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                result => result?,
+            };
+        }
+        self.out.borrow_mut().push(&data[sent..])
+    }
+
+    /// How many pushed bytes wait to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.out.borrow().len()
+    }
+
+    /// Sets how many bytes may wait in the queue; [`DEFAULT_QUEUE_LIMIT`] unless set.
+    pub fn set_queue_limit(&self, bytes: usize) {
+        self.out.borrow_mut().set_limit(bytes);
+    }
+
+    /// Sends a piece of what is queued.
+    pub(crate) fn flush_queue(&self) -> io::Result<()> {
+        let result = self.transmit(self.out.borrow().front());
+        if self.has(Marks::OUTPUT_ENDED) {
+            self.out.borrow_mut().clear();
+        }
+        match result {
+            Ok(sent) => self.out.borrow_mut().consume(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        self.shutdown_if_sent()
+    }
+
+    fn transmit(&self, data: &[u8]) -> io::Result<usize> {
+        let fd = self.open_fd()?;
+        let result = match self.kind {
+            Kind::File(_) => retry(|| nix::unistd::write(fd, data)),
+            _ => retry(|| socket::send(fd, data)),
+        };
+        self.sent(result)
+    }
+
+    /// Whether bytes may go out at all.
+    fn check_output(&self) -> io::Result<()> {
+        self.open_fd()?;
+        if self.state() == State::Unconnected && self.kind == Kind::Stream {
+            return Err(Errno::ENOTCONN.into());
+        }
+        let over = Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT | Marks::SHUTDOWN_WHEN_SENT;
+        if self.has(over) {
+            return Err(Errno::EPIPE.into());
+        }
+        Ok(())
+    }
+
+    /// Whether bytes may go out past the queue.
+    pub(super) fn check_direct(&self) -> io::Result<()> {
+        self.check_output()?;
+        if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    }
+
+    /// Every result of a read comes by here.
+    pub(super) fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
+        match result {
+            Ok(0) if no_room || self.kind == Kind::Datagram => Ok(0),
+            Ok(0) => {
+                self.mark(Marks::INPUT_ENDED);
+                Ok(0)
+            }
+            Ok(count) => {
+                self.unmark(Marks::PRIORITY_TOLD);
+                Ok(count)
+            }
+            // The master of a pseudo-terminal whose last slave has closed.
+            Err(Errno::EIO) if self.is_terminal() => {
+                self.mark(Marks::INPUT_ENDED);
+                Ok(0)
+            }
+            Err(errno) => {
+                if self.breaks(errno) {
+                    self.mark(Marks::INPUT_FAILED);
+                }
+                Err(self.note(errno))
+            }
+        }
+    }
+
+    /// Every result of a write comes by here.
+    pub(super) fn sent(&self, result: nix::Result<usize>) -> io::Result<usize> {
+        result.map_err(|errno| {
+            if self.breaks(errno) {
+                self.mark(Marks::OUTPUT_ENDED);
+            }
+            self.note(errno)
+        })
+    }
+
+    pub(super) fn note(&self, errno: Errno) -> io::Error {
+        if self.breaks(errno) && self.failure.get().is_none() {
+            self.failure.set(Some(errno));
+        }
+        // EBADF may also mean "not open for reading"; then the number is still ours.
+        if errno == Errno::EBADF
+            && let Ok(fd) = self.open_fd()
+            && fcntl::fcntl(fd, fcntl::FcntlArg::F_GETFD) == Err(Errno::EBADF)
+        {
+            self.mark(Marks::LOST);
+        }
+        errno.into()
+    }
+
+    /// Whether `errno` says that the connection is over.
+    fn breaks(&self, errno: Errno) -> bool {
+        self.kind != Kind::Datagram
+            && self.state() == State::Connected
+            && matches!(
+                errno,
+                Errno::ECONNRESET
+                    | Errno::ENOTCONN
+                    | Errno::ESHUTDOWN
+                    | Errno::ECONNABORTED
+                    | Errno::EPIPE
+                    | Errno::ETIMEDOUT
+            )
+    }
+}
+
+/// [`recv`](Channel::recv).
+impl Read for &Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.recv_vectored(buffers)
+    }
+}
+
+/// [`send`](Channel::send); a flush has nothing to do.
+impl Write for &Channel {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// [`recv`](Channel::recv).
+impl Read for Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+/// [`send`](Channel::send); a flush has nothing to do.
+impl Write for Channel {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        (&*self).write(data)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `EINTR` never surfaces.
+pub(super) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a channel is watched for, and when its life is over.
+
+use super::{Channel, Kind, Marks, State};
+use asyncore_backends::Interest;
+use std::io;
+
+/// What the channel is watched for, and when it is over.
+impl Channel {
+    /// Stops to watch for `interest`, whatever the dispatcher wants, until [`resume`](Self::resume).
+    ///
+    /// Back-pressure: data, end of file and hang-ups stay where they are, and nothing of them is
+    /// lost. Pausing `WRITE` also holds up what was pushed.
+    pub fn pause(&self, interest: Interest) {
+        self.paused.set(self.paused.get() | interest);
+    }
+
+    /// Watches for `interest` again, after [`pause`](Self::pause) or after the event had found no
+    /// handler.
+    pub fn resume(&self, interest: Interest) {
+        self.paused.set(self.paused.get() - interest);
+        self.unhandled.set(self.unhandled.get() - interest);
+    }
+
+    /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
+    ///
+    /// By default the end of the input closes the channel, as in asyncore, once what was pushed is
+    /// sent. With half-close on, only reading ends; the channel closes when its own output is shut
+    /// down as well.
+    pub fn set_half_close(&self, on: bool) {
+        self.marks.update(|mut marks| {
+            marks.set(Marks::HALF_CLOSE, on);
+            marks
+        });
+    }
+
+    /// What the channel can be watched for, if its dispatcher wants it.
+    pub(crate) fn possible(&self) -> Interest {
+        let mut possible = match (self.state(), self.kind) {
+            (State::Closed, _) | (State::Unconnected, Kind::Stream | Kind::SeqPacket) => {
+                return Interest::empty();
+            }
+            (State::Listening, _) if self.has(Marks::ACCEPT_STALLED) => Interest::empty(),
+            (State::Listening, _) => Interest::READ,
+            (_, Kind::File(access)) => access.possible(),
+            _ => Interest::all(),
+        };
+        if self.has(Marks::INPUT_ENDED | Marks::CLOSE_WHEN_SENT) {
+            possible -= Interest::READ | Interest::PRIORITY;
+        }
+        if self.has(Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT) {
+            possible -= Interest::WRITE;
+        }
+        if self.has(Marks::PRIORITY_TOLD) {
+            possible -= Interest::PRIORITY;
+        }
+        possible - self.paused.get() - self.unhandled.get()
+    }
+
+    /// What the channel is watched for, whether its dispatcher wants it or not.
+    pub(crate) fn required(&self) -> Interest {
+        if self.state() == State::Connecting {
+            Interest::WRITE
+        } else if self.queued() > 0 {
+            Interest::WRITE - self.paused.get()
+        } else {
+            Interest::empty()
+        }
+    }
+
+    /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
+    pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
+        let sent = self.queued() == 0;
+        let output_ended = self.has(Marks::OUTPUT_ENDED);
+        if self.has(Marks::INPUT_FAILED) {
+            true
+        } else if self.has(Marks::CLOSE_WHEN_SENT) {
+            sent || output_ended
+        } else if self.has(Marks::INPUT_ENDED) {
+            if self.has(Marks::HALF_CLOSE) { sent && output_ended } else { sent || output_ended }
+        } else {
+            // Broken for writing: what the peer sent before is read first, if it is wanted.
+            let paused = self.paused.get().contains(Interest::READ);
+            self.failure.get().is_some() && !paused && !reads()
+        }
+    }
+
+    /// What broke the connection, if something did.
+    pub(crate) fn cause(&self) -> Option<io::Error> {
+        self.failure.get().map(io::Error::from)
+    }
+
+    /// Whether `error` is the one that broke the connection, which `handle_close` will tell.
+    pub(crate) fn knows(&self, error: &io::Error) -> bool {
+        self.failure.get().is_some_and(|errno| error.raw_os_error() == Some(errno as i32))
+    }
+
+    /// Stops to watch for an event that found no handler; false if it had been stopped before.
+    pub(crate) fn drop_unhandled(&self, interest: Interest) -> bool {
+        let before = self.unhandled.replace(self.unhandled.get() | interest);
+        !before.contains(interest)
+    }
+
+    /// Until something is read, out-of-band data is not told of again: it would be for ever.
+    pub(crate) fn tell_priority_once(&self) {
+        self.mark(Marks::PRIORITY_TOLD);
+    }
+}
