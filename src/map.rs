@@ -65,12 +65,7 @@ impl Map {
         dispatcher: D,
     ) -> io::Result<Key<D>> {
         let fd = channel.number();
-        if self.options.fd_limit.is_some_and(|limit| fd >= limit) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("descriptor {fd} is too large for select on this system; use poll"),
-            ));
-        }
+        asyncore_backends::check_fd(fd, self.options.fd_limit)?;
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
         let (key, lost) = self.slab.insert(fd, occupant);
         if let Some((key, occupant)) = lost {
@@ -124,7 +119,8 @@ impl Map {
 
     /// How many channels there are, the reactor's own left out.
     pub(crate) fn len(&self) -> usize {
-        self.slab.len() + self.lost.len() - usize::from(self.own.is_some())
+        let own = self.own.is_some_and(|key| self.slab.contains(key));
+        self.slab.len() + self.lost.len() - usize::from(own)
     }
 }
 

@@ -171,7 +171,9 @@ impl<B: Backend> Reactor<B> {
     ///
     /// Those of `socketpair(2)`, and of [`add_channel`](Self::add_channel).
     pub fn remote(&mut self) -> io::Result<Remote> {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = &self.remote
+            && self.map.own.is_some_and(|key| self.map.slab.contains(key))
+        {
             return Ok(remote.clone());
         }
         let (remote, channel, ear) = Remote::new()?;

@@ -159,9 +159,12 @@ pub trait Backend: fmt::Debug {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()>;
 }
 
-/// What `add` says of a number that it cannot watch, on every backend alike.
-#[cfg(any(feature = "poll", feature = "select"))]
-fn check_fd(fd: RawFd, limit: Option<RawFd>) -> io::Result<()> {
+/// Whether a backend whose [`Backend::FD_LIMIT`] is `limit` can watch the number `fd`.
+///
+/// # Errors
+///
+/// Those that [`Backend::add`] has for such a number.
+pub fn check_fd(fd: RawFd, limit: Option<RawFd>) -> io::Result<()> {
     match limit {
         _ if fd < 0 => Err(io::Error::from_raw_os_error(libc::EBADF)),
         Some(limit) if fd >= limit => Err(io::Error::new(
@@ -181,7 +184,7 @@ fn already_watched(fd: RawFd) -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, format!("descriptor {fd} is watched already"))
 }
 
-#[cfg(all(test, any(feature = "poll", feature = "select")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
