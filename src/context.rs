@@ -70,6 +70,9 @@ impl<'a> Context<'a> {
     }
 
     /// Any channel, to use it: to push to it, pause it, shut it down. It counts as touched.
+    ///
+    /// An error that another channel returns is that channel's: it has noted it, and its own
+    /// `handle_close` will tell. Who passes it on with `?` fails in its place.
     pub fn channel<D: ?Sized>(&mut self, key: Key<D>) -> Option<&Channel> {
         if key == self.key {
             return Some(self.channel);
@@ -93,8 +96,14 @@ impl<'a> Context<'a> {
         if event == Interest::READ && self.channel.has_ended_unread() {
             return;
         }
-        if self.channel.drop_unhandled(event) {
-            diagnose!(warn, "{self:?}: {event:?} is not handled and no longer watched for");
+        if !self.channel.drop_unhandled(event) {
+            return;
+        }
+        if event == Interest::WRITE {
+            // As often as not nobody meant to write: `writable` is true unless overridden.
+            diagnose!(debug, "{self:?}: nobody handles {event:?}, no longer watched for");
+        } else {
+            diagnose!(warn, "{self:?}: nobody handles {event:?}, no longer watched for");
         }
     }
 }

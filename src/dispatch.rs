@@ -13,6 +13,13 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     // Whoever joins from here on was not there when the kernel was asked: an event for his number
     // is his predecessor's.
     let newcomers = map.slab.next_generation();
+    for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
+        // The backend has forgotten the number. If a panic ends this batch early, the next pass
+        // watches it again, and finds out again.
+        *map.slab.registered(event.fd) = None;
+        map.slab.touch(event.fd);
+    }
+    map.lost.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(key.fd));
     while let Some((key, occupant)) = map.lost.pop() {
         Running::lost(map, key, occupant).serve(Readiness::INVALID);
         served += 1;
@@ -26,10 +33,6 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
         }
     }
     for event in ready {
-        if event.readiness.contains(Readiness::INVALID) {
-            // The backend has forgotten the number.
-            *map.slab.registered(event.fd) = None;
-        }
         let key = map.slab.key_of(event.fd).filter(|key| key.generation < newcomers);
         let Some(key) = key else { continue };
         served += usize::from(map.own != Some(key));
@@ -92,21 +95,27 @@ impl Running<'_> {
     fn accept(&mut self, ready: Readiness) {
         for _ in 0..self.map.options.accept_batch {
             let result = self.run(|dispatcher, cx| dispatcher.handle_accept(cx));
-            let accepted = self.channel().has_accepted();
             if self.channel().is_stalled() {
-                let told = !self.channel().tell_stall_once();
-                let survived = |error: &io::Error| self.channel().survives(error);
-                self.settle(if told && result.as_ref().is_err_and(survived) {
-                    Ok(())
-                } else {
-                    result
-                });
-                return self.map.stall(self.key);
+                return self.stall(result);
             }
             self.settle(result);
-            if !accepted || !self.wants(ready, Interest::READ) {
+            if !self.channel().has_accepted() || !self.wants(ready, Interest::READ) {
                 return;
             }
+        }
+    }
+
+    /// There is no room for another connection: the listener is told once, and rests.
+    fn stall(&mut self, result: io::Result<()>) {
+        self.map.stall(self.key);
+        let no_room = result.as_ref().is_err_and(|error| self.channel().survives(error));
+        let first = self.channel().tell_stall_once();
+        if first || !no_room {
+            self.settle(result);
+        }
+        if !self.map.rests(self.key) {
+            // The handler has made room.
+            self.channel().end_stall();
         }
     }
 
@@ -138,6 +147,9 @@ impl Running<'_> {
 
     /// `handle_error`, and `handle_close` if it gives up.
     fn fail(&mut self, error: io::Error) {
+        if self.channel().is_lost() {
+            return self.fail_for_good(error);
+        }
         if let Err(cause) = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error)) {
             self.close(Some(cause));
         }

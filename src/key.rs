@@ -21,8 +21,12 @@ impl<D: ?Sized> Key<D> {
         Self { fd, reactor, generation, dispatcher: PhantomData }
     }
 
-    /// The same channel, taken to have this dispatcher.
-    pub(crate) fn typed<E: ?Sized>(self) -> Key<E> {
+    /// The same channel, taken to have a dispatcher of the type `E`; where that is wrong, the key
+    /// finds nothing.
+    ///
+    /// A callback's own key, for others to reach it by: `cx.key().typed::<Self>()`.
+    #[must_use]
+    pub fn typed<E: ?Sized>(self) -> Key<E> {
         Key::new(self.fd, self.reactor, self.generation)
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Map {
     pub(crate) due: Vec<Key>,
     /// Who lost their number to somebody else, to be told in the next batch.
     pub(crate) lost: Vec<(Key, Box<Occupant>)>,
-    /// Listeners without room, and since when.
+    /// Listeners without room, and until when.
     stalled: Vec<Key>,
     stalled_until: Option<Instant>,
     /// The reactor's own channel, which does not count.
@@ -66,6 +66,7 @@ impl Map {
     ) -> io::Result<Key<D>> {
         let fd = channel.number();
         asyncore_backends::check_fd(fd, self.options.fd_limit)?;
+        channel.start_afresh();
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
         let (key, lost) = self.slab.insert(fd, occupant);
         if let Some((key, occupant)) = lost {
@@ -141,8 +142,14 @@ impl Map {
 /// Listeners without room.
 impl Map {
     pub(crate) fn stall(&mut self, listener: Key) {
-        self.stalled.push(listener);
-        self.stalled_until = Some(Instant::now() + ACCEPT_PAUSE);
+        if !self.rests(listener) {
+            self.stalled.push(listener);
+            self.stalled_until = Some(Instant::now() + ACCEPT_PAUSE);
+        }
+    }
+
+    pub(crate) fn rests(&self, listener: Key) -> bool {
+        self.stalled.contains(&listener)
     }
 
     /// Lets the listeners try again: a descriptor has become free, or it was long enough.

@@ -100,7 +100,7 @@ impl<B: Backend> Reactor<B> {
     ///
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
-    /// Linux.
+    /// Linux. There is none if a channel was closed by hand since the last pass.
     ///
     /// # Errors
     ///
@@ -113,8 +113,11 @@ impl<B: Backend> Reactor<B> {
     /// dispatcher's `readable` or `writable` changed its answer without a touch: in a release
     /// build that is a wake-up lost.
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let before = self.len();
         self.map.sync(&mut self.backend)?;
-        let timeout = if self.map.has_news() { Some(Duration::ZERO) } else { timeout };
+        // Whoever was closed by hand goes here; `run` must notice if nobody is left.
+        let news = self.map.has_news() || self.len() < before;
+        let timeout = if news { Some(Duration::ZERO) } else { timeout };
         match self.map.stalled_until() {
             None => self.backend.wait(timeout, &mut self.ready)?,
             Some(until) => self.wait_with_stalls(timeout, until)?,
@@ -311,8 +314,8 @@ impl<B: Backend> fmt::Debug for Reactor<B> {
         struct Channels<'a>(&'a Map);
         impl fmt::Debug for Channels<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let channels = self.0.slab.iter().map(|(_, occupant)| &occupant.channel);
-                f.debug_list().entries(channels).finish()
+                let others = self.0.slab.iter().filter(|(key, _)| self.0.own != Some(*key));
+                f.debug_list().entries(others.map(|(_, occupant)| &occupant.channel)).finish()
             }
         }
         f.debug_struct("Reactor")

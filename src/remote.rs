@@ -1,7 +1,7 @@
 //! The remote handle: the only thing of a reactor that crosses threads.
 
-use crate::{Channel, Context, Dispatcher};
-use nix::sys::socket::{MsgFlags, send};
+use crate::{Channel, Context, Dispatcher, channel::no_signal};
+use nix::sys::socket::send;
 use std::{
     io,
     os::{
@@ -48,7 +48,7 @@ impl Remote {
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe): the reactor is gone.
     pub fn wake(&self) -> io::Result<()> {
         loop {
-            let sent = send(self.shared.writer.as_raw_fd(), &[1], MsgFlags::MSG_NOSIGNAL);
+            let sent = send(self.shared.writer.as_raw_fd(), &[1], no_signal());
             return match sent {
                 // Full: a wake is pending.
                 Ok(_) | Err(nix::Error::EAGAIN) => Ok(()),

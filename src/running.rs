@@ -13,7 +13,7 @@ use std::io;
 pub(crate) struct Running<'m> {
     pub(crate) map: &'m mut Map,
     pub(crate) key: Key,
-    /// `None` only once `finish` or `drop` has it.
+    /// `None` once it is put back or let go.
     occupant: Option<Box<Occupant>>,
 }
 
@@ -52,20 +52,39 @@ impl<'m> Running<'m> {
         callback(&mut **dispatcher, &mut cx)
     }
 
-    /// Puts it back, or lets it go if it has closed.
+    /// Puts it back after a callback, or lets it go if it has closed.
     pub(crate) fn finish(mut self) {
-        let interest = self.interest();
-        let Some(mut occupant) = self.occupant.take() else { return };
-        if occupant.channel.state() != State::Closed {
-            if let Err(occupant) = self.map.slab.put_back(self.key, occupant, interest) {
-                self.map.lose(self.key, occupant);
-            }
-            return;
+        if self.channel().state() == State::Closed {
+            return self.let_go();
         }
+        let interest = self.interest();
+        let Self { map, key, .. } = &mut self;
+        if map.slab.contains(*key) && *map.slab.registered(key.fd) != Some(interest) {
+            map.slab.touch(key.fd);
+        }
+        self.put_back();
+    }
+
+    /// Puts it back as it is.
+    pub(crate) fn put_back(mut self) {
+        if let Some(occupant) = self.occupant.take()
+            && let Err(occupant) = self.map.slab.put_back(self.key, occupant)
+        {
+            self.map.lose(self.key, occupant);
+        }
+    }
+
+    /// Vacates the slot first: what the dispatcher's drop finds is in order.
+    fn let_go(&mut self) {
+        let Some(mut occupant) = self.occupant.take() else { return };
+        if !self.map.slab.contains(self.key) {
+            // The number is somebody else's by now.
+            occupant.channel.lose();
+        }
+        self.map.remove(self.key);
         if let Err(error) = occupant.channel.release() {
             diagnose!(warn, "{:?}: close: {error}", self.key);
         }
-        self.map.remove(self.key);
     }
 
     fn occupant(&self) -> &Occupant {
@@ -75,10 +94,7 @@ impl<'m> Running<'m> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // Unwinding: the slot is vacated before anything of the channel is dropped.
-        if let Some(occupant) = self.occupant.take() {
-            self.map.remove(self.key);
-            drop(occupant);
-        }
+        // Something is left only while a panic unwinds.
+        self.let_go();
     }
 }

@@ -96,20 +96,13 @@ impl Slab {
     }
 
     /// Puts the occupant back after a run, or returns it if the slot is not its own any more.
-    ///
-    /// `interest` is what it is to be watched for from now on.
     pub(crate) fn put_back(
         &mut self,
         key: Key,
         occupant: Box<Occupant>,
-        interest: Interest,
     ) -> Result<(), Box<Occupant>> {
         let Some(slot) = self.slot_mut(key) else { return Err(occupant) };
-        let changed = slot.registered != Some(interest);
         slot.occupant = Some(occupant);
-        if changed {
-            self.touch(key.fd);
-        }
         Ok(())
     }
 

@@ -39,12 +39,19 @@ impl Map {
         let running = Running::take(self, key)?;
         let interest = running.interest();
         let over = running.is_over();
-        let closed = running.channel().state() == State::Closed;
-        running.finish();
-        if over && !closed {
+        let stalled = running.channel().is_stalled();
+        if running.channel().state() == State::Closed {
+            running.finish();
+            return None;
+        }
+        running.put_back();
+        if over {
             self.due.push(key);
         }
-        (!closed).then_some(interest)
+        if stalled {
+            self.stall(key);
+        }
+        Some(interest)
     }
 
     /// Finds the lost wake-up while it is being written: in debug builds everybody is asked.

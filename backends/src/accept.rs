@@ -21,12 +21,15 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SockaddrS
     let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     let address = (&raw mut storage).cast::<libc::sockaddr>();
     let fd = accept4(listener, address, &mut length)?;
-    // SAFETY: the kernel wrote `length` bytes of a socket address to `storage`, which is as large
-    // as any; a longer one would have been truncated, so `length` is bounded first.
-    let peer = unsafe {
-        let length = length.min(size_of::<libc::sockaddr_storage>() as libc::socklen_t);
-        SockaddrStorage::from_raw(address, Some(length))
+    // The kernel may count bytes that it did not write: of an address that was truncated, and one
+    // for the end of a Unix path that has no room for it.
+    let room = match libc::c_int::from(storage.ss_family) {
+        libc::AF_UNIX => size_of::<libc::sockaddr_un>(),
+        _ => size_of::<libc::sockaddr_storage>(),
     };
+    let length = length.min(room as libc::socklen_t);
+    // SAFETY: `address` points to a sockaddr_storage, of which `length` bytes at the most are read.
+    let peer = unsafe { SockaddrStorage::from_raw(address, Some(length)) };
     Ok((fd, peer))
 }
 

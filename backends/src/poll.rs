@@ -18,9 +18,16 @@ pub struct Poll {
     entries: Vec<libc::pollfd>,
     /// Descriptor to index in `entries`, or `ABSENT`.
     positions: Vec<u32>,
+    /// Who reported nothing but a hang-up that he did not ask about. His entry is complemented
+    /// until he is looked at again.
+    muted: Vec<RawFd>,
 }
 
 const ABSENT: u32 = u32::MAX;
+
+/// How often a wait looks at what it cannot wait for: muted entries, and the rest of an array that
+/// is too long for one call.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Poll {
     /// A backend that watches nothing yet.
@@ -74,14 +81,16 @@ impl Backend for Poll {
 
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         ready.clear();
+        self.unmute();
         deadline::until_found(timeout, |left| {
-            let count = match call(&mut self.entries, left) {
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    call_in_parts(&mut self.entries, left)
-                }
-                result => result,
-            }?;
-            collect(&mut self.entries, count, ready);
+            if self.muted.is_empty() {
+                return self.ask(left, ready);
+            }
+            let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            if self.ask(Some(nap), ready)? == 0 {
+                self.unmute();
+                self.ask(Some(Duration::ZERO), ready)?;
+            }
             Ok(ready.len())
         })?;
         for event in ready.iter() {
@@ -92,6 +101,54 @@ impl Backend for Poll {
         // The array's order is that of history; what is reported must not depend on it.
         ready.sort_unstable_by_key(|event| event.fd);
         Ok(())
+    }
+}
+
+impl Poll {
+    /// One call, and what it found.
+    fn ask(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<usize> {
+        let count = match call(&mut self.entries, timeout) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                call_in_parts(&mut self.entries, timeout)
+            }
+            result => result,
+        }?;
+        self.collect(count, ready);
+        Ok(ready.len())
+    }
+
+    /// Translates the `count` entries that have something to say.
+    fn collect(&mut self, mut count: usize, ready: &mut Vec<Event>) {
+        for entry in &mut self.entries {
+            if count == 0 {
+                break;
+            }
+            if entry.revents == 0 {
+                continue;
+            }
+            count -= 1;
+            let readiness = readiness(entry);
+            if readiness.is_empty() {
+                // A hang-up while reading is not wanted, and no room to write yet. select does not
+                // tell of it; poll would for ever.
+                self.muted.push(entry.fd);
+                entry.fd = !entry.fd;
+            } else {
+                ready.push(Event { fd: entry.fd, readiness });
+            }
+        }
+    }
+
+    fn unmute(&mut self) {
+        while let Some(fd) = self.muted.pop() {
+            if let Some(position) = self.position(fd) {
+                let entry = &mut self.entries[position];
+                // Unless it was paused since.
+                if entry.events != 0 {
+                    entry.fd = fd;
+                }
+            }
+        }
     }
 }
 
@@ -126,9 +183,8 @@ fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<u
         target_os = "android",
         target_os = "freebsd",
         target_os = "dragonfly",
-        target_os = "openbsd",
-        target_os = "illumos",
-        target_os = "solaris"
+        target_os = "netbsd",
+        target_os = "openbsd"
     ))]
     let count = {
         let timeout = timeout.map(deadline::timespec);
@@ -143,9 +199,8 @@ fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<u
         target_os = "android",
         target_os = "freebsd",
         target_os = "dragonfly",
-        target_os = "openbsd",
-        target_os = "illumos",
-        target_os = "solaris"
+        target_os = "netbsd",
+        target_os = "openbsd"
     )))]
     let count = {
         // Rounded up: a timeout below a millisecond must not become a busy loop.
@@ -165,7 +220,6 @@ fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<u
 /// never for long.
 #[cold]
 fn call_in_parts(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    const BETWEEN_PROBES: Duration = Duration::from_millis(10);
     let longest = open_files_limit();
     if longest == 0 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -177,7 +231,7 @@ fn call_in_parts(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io:
     if count > 0 {
         return Ok(count);
     }
-    let wait = timeout.map_or(BETWEEN_PROBES, |timeout| timeout.min(BETWEEN_PROBES));
+    let wait = timeout.map_or(LOOK_AGAIN, |timeout| timeout.min(LOOK_AGAIN));
     let first = longest.min(entries.len());
     call(&mut entries[..first], Some(wait))
 }
@@ -187,27 +241,6 @@ fn open_files_limit() -> usize {
     // SAFETY: `limit` is a valid rlimit that outlives the call. It stays 0 if the call fails.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
-}
-
-/// Translates the `count` entries that have something to say.
-fn collect(entries: &mut [libc::pollfd], mut count: usize, ready: &mut Vec<Event>) {
-    for entry in entries {
-        if count == 0 {
-            break;
-        }
-        if entry.revents == 0 {
-            continue;
-        }
-        count -= 1;
-        let readiness = readiness(entry);
-        if readiness.is_empty() {
-            // A hang-up while reading is not wanted: select does not tell of it, and poll would
-            // for ever. Mute the entry; `modify` brings it back.
-            entry.fd = !entry.fd;
-        } else {
-            ready.push(Event { fd: entry.fd, readiness });
-        }
-    }
 }
 
 /// What select would say of this entry, and the hints that it cannot give.

@@ -171,6 +171,9 @@ impl Select {
         let mut probe = self.wanted[0].clone();
         probe.clear();
         for fd in self.watched.clone().iter() {
+            if !self.wanted.iter().any(|wanted| wanted.contains(fd)) {
+                continue;
+            }
             probe.set(fd, true);
             let answer = pselect(fd + 1, [Some(&mut probe), None, None], Some(Duration::ZERO));
             let bad = match answer {

@@ -10,6 +10,7 @@ mod watch;
 pub use address::{Address, ToAddress};
 pub use file::{FileWrapper, file_dispatcher};
 pub use out_buffer::{DEFAULT_QUEUE_LIMIT, QueueFull};
+pub(crate) use socket::no_signal;
 pub use socket::{Family, Type};
 
 use crate::diagnostics::diagnose;
@@ -210,6 +211,20 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the channel is closed"));
         }
         Ok(self.as_fd())
+    }
+
+    /// The descriptor, if I/O may succeed: a system call on a socket that connects could take the
+    /// error that tells what became of it.
+    fn io_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.state() == State::Connecting {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.open_fd()
+    }
+
+    /// Whether the number was closed behind our back.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.has(Marks::LOST)
     }
 
     /// The number was closed behind our back.

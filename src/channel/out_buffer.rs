@@ -11,7 +11,7 @@ pub const DEFAULT_QUEUE_LIMIT: usize = 64 << 20;
 const AT_ONCE: usize = 64 << 10;
 
 /// More room than this is given back when the queue has drained.
-const KEPT: usize = 4 << 10;
+const KEPT: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(super) struct OutBuffer {

@@ -211,7 +211,7 @@ impl Channel {
     ///
     /// Those of [`recv`](Self::recv). On a datagram socket they do not end the channel.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
-        let fd = self.open_fd()?.as_raw_fd();
+        let fd = self.io_fd()?.as_raw_fd();
         let mut sender = None;
         let result = retry(|| {
             let (count, raw) = socket::recvfrom::<SockaddrStorage>(fd, buffer)?;
@@ -249,15 +249,18 @@ impl Channel {
 
     /// Takes out-of-band data (`MSG_OOB`): one byte, for TCP.
     ///
-    /// With `SO_OOBINLINE` it comes in the stream instead.
+    /// A read that goes past its place in the stream discards it. With `SO_OOBINLINE` it comes in
+    /// the stream instead.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is none; else those of [`recv`](Self::recv).
+    /// Those of [`recv`](Self::recv); [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
     pub fn recv_oob(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.open_fd()?.as_raw_fd();
-        let count = retry(|| socket::recv(fd, buffer, MsgFlags::MSG_OOB))
-            .map_err(|errno| self.note(errno))?;
+        let fd = self.io_fd()?.as_raw_fd();
+        let count = retry(|| socket::recv(fd, buffer, MsgFlags::MSG_OOB)).map_err(|errno| {
+            // "Nothing is there" has an errno of its own here.
+            self.note(if errno == Errno::EINVAL { Errno::EAGAIN } else { errno })
+        })?;
         self.unmark(Marks::PRIORITY_TOLD);
         Ok(count)
     }
@@ -270,8 +273,12 @@ impl Channel {
     /// Those of `shutdown(2)`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let fd = self.open_fd()?.as_raw_fd();
+        if matches!(self.kind, Kind::File(_)) {
+            return Err(Errno::ENOTSOCK.into());
+        }
         if how != Shutdown::Write {
-            socket::shutdown(fd, socket::Shutdown::Read)?;
+            let result = socket::shutdown(fd, socket::Shutdown::Read);
+            self.sent(result.map(|()| 0))?;
         }
         if how == Shutdown::Read {
             Ok(())
@@ -288,7 +295,8 @@ impl Channel {
             return Ok(());
         }
         self.unmark(Marks::SHUTDOWN_WHEN_SENT);
-        socket::shutdown(self.open_fd()?.as_raw_fd(), socket::Shutdown::Write)?;
+        let result = socket::shutdown(self.open_fd()?.as_raw_fd(), socket::Shutdown::Write);
+        self.sent(result.map(|()| 0))?;
         self.mark(Marks::OUTPUT_ENDED);
         Ok(())
     }
@@ -329,15 +337,15 @@ impl Channel {
         }
     }
 
-    /// Whether the peer has closed and left nothing unread, which nobody else will find out.
+    /// Whether the peer is gone and left nothing unread, which nobody else will find out.
     pub(crate) fn has_ended_unread(&self) -> bool {
-        let stream = matches!(self.kind, Kind::Stream | Kind::SeqPacket);
-        let peek = || socket::recv(self.number(), &mut [0], MsgFlags::MSG_PEEK);
-        let ended = stream && self.state() == State::Connected && peek() == Ok(0);
-        if ended {
-            self.mark(Marks::INPUT_ENDED);
+        if !matches!(self.kind, Kind::Stream | Kind::SeqPacket) {
+            return false;
         }
-        ended
+        // A read of it, so that an end or a broken connection is noted.
+        let peek = retry(|| socket::recv(self.number(), &mut [0], MsgFlags::MSG_PEEK));
+        let _ = self.received(peek, false);
+        self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
     }
 }
 
@@ -435,11 +443,11 @@ fn new_flags() -> SockFlag {
 }
 
 #[cfg(not(any(target_os = "macos", target_os = "ios")))]
-fn no_signal() -> MsgFlags {
+pub(crate) fn no_signal() -> MsgFlags {
     MsgFlags::MSG_NOSIGNAL
 }
 
 #[cfg(any(target_os = "macos", target_os = "ios"))]
-fn no_signal() -> MsgFlags {
+pub(crate) fn no_signal() -> MsgFlags {
     MsgFlags::empty()
 }

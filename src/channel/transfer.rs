@@ -19,7 +19,7 @@ impl Channel {
     /// * What `recv(2)` says. An errno that means a broken connection also ends the channel, with
     ///   that error as the cause.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.open_fd()?;
+        let fd = self.io_fd()?;
         let result = match self.kind {
             Kind::File(_) => retry(|| nix::unistd::read(fd, buffer)),
             _ => retry(|| socket::recv(fd, buffer)),
@@ -33,7 +33,7 @@ impl Channel {
     ///
     /// Those of [`recv`](Self::recv).
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let fd = self.open_fd()?;
+        let fd = self.io_fd()?;
         let result = retry(|| nix::sys::uio::readv(fd, buffers));
         self.received(result, buffers.iter().all(|buffer| buffer.is_empty()))
     }
@@ -78,8 +78,9 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`] inside: more than
-    ///   the queue limit would wait. Nothing of `data` was taken.
+    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`] inside: with what
+    ///   is queued it is more than the queue limit, whatever the kernel might take at once.
+    ///   Nothing of `data` was taken.
     /// * [`Unsupported`](io::ErrorKind::Unsupported): the socket keeps message boundaries, which a
     ///   queue of bytes would not.
     /// * Those of [`send`](Self::send), but never `WouldBlock`.
@@ -111,7 +112,8 @@ impl Channel {
         self.out.borrow().len()
     }
 
-    /// Sets how many bytes may wait in the queue; [`DEFAULT_QUEUE_LIMIT`] unless set.
+    /// Sets how many bytes may be queued, and so pushed at once; [`DEFAULT_QUEUE_LIMIT`] unless
+    /// set.
     pub fn set_queue_limit(&self, bytes: usize) {
         self.out.borrow_mut().set_limit(bytes);
     }
@@ -142,7 +144,12 @@ impl Channel {
     /// Whether bytes may go out at all.
     fn check_output(&self) -> io::Result<()> {
         self.open_fd()?;
-        if self.state() == State::Unconnected && self.kind == Kind::Stream {
+        let connected = match self.state() {
+            State::Listening => false,
+            State::Unconnected => self.kind == Kind::Datagram,
+            _ => true,
+        };
+        if !connected {
             return Err(Errno::ENOTCONN.into());
         }
         let over = Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT | Marks::SHUTDOWN_WHEN_SENT;
@@ -155,6 +162,7 @@ impl Channel {
     /// Whether bytes may go out past the queue.
     pub(super) fn check_direct(&self) -> io::Result<()> {
         self.check_output()?;
+        self.io_fd()?;
         if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 

@@ -33,6 +33,12 @@ impl Channel {
         });
     }
 
+    /// Forgets what another dispatcher, or another reactor, did not handle.
+    pub(crate) fn start_afresh(&self) {
+        self.unhandled.set(Interest::empty());
+        self.unmark(Marks::PRIORITY_TOLD | Marks::ACCEPT_STALLED | Marks::STALL_TOLD);
+    }
+
     /// What the channel can be watched for, if its dispatcher wants it.
     pub(crate) fn possible(&self) -> Interest {
         let mut possible = match (self.state(), self.kind) {
