@@ -1,6 +1,6 @@
 //! What a channel is watched for: what its state allows, and its dispatcher wants.
 
-use crate::{Interest, slab::Occupant};
+use crate::{Interest, State, slab::Occupant};
 
 impl Occupant {
     /// Asks `readable` and `writable`, where the answer matters.
@@ -17,6 +17,10 @@ impl Occupant {
         }
         if (possible - interest).contains(Interest::WRITE) && dispatcher.writable(channel) {
             interest |= Interest::WRITE;
+        }
+        if channel.state() == State::Closed {
+            // By the dispatcher, when it was asked.
+            return Interest::empty();
         }
         if !interest.is_empty() {
             interest |= possible & Interest::PRIORITY;

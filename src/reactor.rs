@@ -100,7 +100,8 @@ impl<B: Backend> Reactor<B> {
     ///
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
-    /// Linux. There is none if a channel was closed by hand since the last pass.
+    /// Linux. There is no wait if the last channels were closed by hand ([`Channel::close`]) since
+    /// the last pass, so a loop of passes ends as `run` does.
     ///
     /// # Errors
     ///
@@ -113,11 +114,12 @@ impl<B: Backend> Reactor<B> {
     /// dispatcher's `readable` or `writable` changed its answer without a touch: in a release
     /// build that is a wake-up lost.
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let before = self.len();
+        let was_empty = self.is_empty();
         self.map.sync(&mut self.backend)?;
-        // Whoever was closed by hand goes here; `run` must notice if nobody is left.
-        let news = self.map.has_news() || self.len() < before;
-        let timeout = if news { Some(Duration::ZERO) } else { timeout };
+        if self.is_empty() && !was_empty {
+            return Ok(0);
+        }
+        let timeout = if self.map.has_news() { Some(Duration::ZERO) } else { timeout };
         match self.map.stalled_until() {
             None => self.backend.wait(timeout, &mut self.ready)?,
             Some(until) => self.wait_with_stalls(timeout, until)?,

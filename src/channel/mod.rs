@@ -216,7 +216,7 @@ impl Channel {
     /// The descriptor, if I/O may succeed: a system call on a socket that connects could take the
     /// error that tells what became of it.
     fn io_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.state() == State::Connecting {
+        if self.state() == State::Connecting && self.kind != Kind::Datagram {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.open_fd()

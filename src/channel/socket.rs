@@ -137,13 +137,17 @@ impl Channel {
 
     /// Reads, once, what became of the connect.
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
-        match socket::getsockopt(self, sockopt::SocketError)? {
-            0 => {
-                self.state.set(State::Connected);
-                self.shutdown_if_sent()
+        // A datagram socket is connected at once; an error is that of a datagram sent since.
+        if self.kind != Kind::Datagram {
+            let errno = socket::getsockopt(self, sockopt::SocketError)?;
+            if errno != 0 {
+                return Err(io::Error::from_raw_os_error(errno));
             }
-            errno => Err(io::Error::from_raw_os_error(errno)),
+            // No error and no peer: somebody else has taken the error.
+            socket::getpeername::<SockaddrStorage>(self.number())?;
         }
+        self.state.set(State::Connected);
+        self.shutdown_if_sent()
     }
 
     /// Accepts a connection, if one is there (asyncore's `accept`).
