@@ -7,8 +7,8 @@ use std::{fmt, io, ops::Deref};
 ///
 /// It dereferences to the [`Channel`], so `cx.recv(..)`, `cx.push(..)` and `cx.close()` speak of
 /// the callback's own. Every other channel is reached by its key. Whatever is changed here holds
-/// at once: who is closed or paused is not called any more in this pass, and who is added is
-/// served from the next pass on.
+/// at once: a channel that is closed or paused is not called any more in this pass, and one that
+/// is added is served from the next pass on.
 pub struct Context<'a> {
     map: &'a mut Map,
     channel: &'a Channel,
@@ -72,7 +72,7 @@ impl<'a> Context<'a> {
     /// Any channel, to use it: to push to it, pause it, shut it down. It counts as touched.
     ///
     /// An error that another channel returns is that channel's: it has noted it, and its own
-    /// `handle_close` will tell. Who passes it on with `?` fails in its place.
+    /// `handle_close` will tell. A callback that passes it on with `?` fails in its place.
     pub fn channel<D: ?Sized>(&mut self, key: Key<D>) -> Option<&Channel> {
         if key == self.key {
             return Some(self.channel);

@@ -1,17 +1,20 @@
 //! One batch: the truth table from readiness to callbacks.
 
-use crate::{Channel, Interest, State, diagnostics::diagnose, map::Map, running::Running};
+use crate::{
+    Channel, Context, Dispatcher, Interest, State, diagnostics::diagnose, map::Map,
+    running::Running,
+};
 use asyncore_backends::{Event, Readiness};
 use std::io;
 
 /// Serves what is `ready`, in that order, each channel once; returns how many were served.
 ///
-/// First come those whose end came without an event: who lost his number, and who was found to be
-/// over before the wait.
+/// First come the channels whose end came without an event: those that lost their number, and those
+/// that were found to be over before the wait.
 pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     let mut served = 0;
-    // Whoever joins from here on was not there when the kernel was asked: an event for his number
-    // is his predecessor's.
+    // A channel that joins from here on was not there when the kernel was asked: an event for its
+    // number is its predecessor's.
     let newcomers = map.slab.next_generation();
     for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
         // The backend has forgotten the number. If a panic ends this batch early, the next pass
@@ -121,7 +124,7 @@ impl Running<'_> {
 
     fn call(
         &mut self,
-        callback: impl FnOnce(&mut dyn crate::Dispatcher, &mut crate::Context<'_>) -> io::Result<()>,
+        callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
     ) {
         let result = self.run(callback);
         self.settle(result);

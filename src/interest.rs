@@ -6,8 +6,8 @@ impl Occupant {
     /// Asks `readable` and `writable`, where the answer matters.
     ///
     /// A connect and queued bytes wait for `WRITE` whatever the dispatcher says. Priority comes
-    /// with anything else: out-of-band data reaches who only writes as well. Who wants nothing is
-    /// not watched, not even for hang-ups.
+    /// with anything else: out-of-band data reaches a channel that only writes as well. A channel
+    /// that wants nothing is not watched, not even for hang-ups.
     pub(crate) fn interest(&self) -> Interest {
         let Self { channel, dispatcher } = self;
         let possible = channel.possible();

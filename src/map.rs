@@ -18,9 +18,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Map {
     pub(crate) slab: Slab,
     pub(crate) options: Options,
-    /// Whose `handle_close` is to be called in the next batch, before anything else.
+    /// Channels whose `handle_close` is to be called in the next batch, before anything else.
     pub(crate) due: Vec<Key>,
-    /// Who lost their number to somebody else, to be told in the next batch.
+    /// Channels that lost their number to another, to be told in the next batch.
     pub(crate) lost: Vec<(Key, Box<Occupant>)>,
     /// Listeners without room, and until when.
     stalled: Vec<Key>,
@@ -127,7 +127,7 @@ impl Map {
 
 /// Numbers that were closed behind our back.
 impl Map {
-    /// Keeps who lost his number until the next batch tells him.
+    /// Keeps a channel that lost its number until the next batch tells it.
     pub(crate) fn lose(&mut self, key: Key, occupant: Box<Occupant>) {
         occupant.channel.lose();
         self.lost.push((key, occupant));

@@ -1,4 +1,5 @@
-//! Slots indexed by descriptor number: who has the number now, and what the backend knows of it.
+//! Slots indexed by descriptor number: which channel has the number now, and what the
+//! backend knows of it.
 
 use crate::{Channel, Dispatcher, Interest, Key};
 use std::{
@@ -56,8 +57,8 @@ impl Slab {
 
     /// Gives the number `fd` to a new occupant.
     ///
-    /// Who still has the number lost it: the kernel gives a number twice only if it was closed
-    /// behind its owner's back. He is returned with his key, unless he is running.
+    /// An occupant that is still there has lost the number: the kernel gives a number twice only if
+    /// it was closed behind its owner's back. It is returned with its key, unless it is running.
     pub(crate) fn insert(
         &mut self,
         fd: RawFd,
@@ -119,13 +120,13 @@ impl Slab {
         self.slot_mut(key)?.occupant.as_deref_mut()
     }
 
-    /// Who has the number now, unless he is running.
+    /// The key of the channel that has the number now, unless it is running.
     pub(crate) fn key_of(&self, fd: RawFd) -> Option<Key> {
         let slot = self.slots.get(fd as usize)?;
         slot.occupant.is_some().then(|| Key::new(fd, self.reactor, slot.generation))
     }
 
-    /// Everybody who is not running, in ascending order of the numbers.
+    /// Every channel that is not running, in ascending order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Occupant)> {
         self.slots.iter().enumerate().filter_map(|(fd, slot)| {
             let occupant = slot.occupant.as_deref()?;

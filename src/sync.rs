@@ -1,4 +1,4 @@
-//! Before a wait: whoever was touched is asked what he wants, and the backend hears of it.
+//! Before a wait: what was touched is asked what it wants, and the backend hears of it.
 
 use crate::{Interest, Key, State, map::Map, running::Running};
 use asyncore_backends::Backend;

@@ -110,7 +110,7 @@ pub struct Event {
 
 /// A set of descriptors and the one system call that waits on them.
 ///
-/// A backend deals in numbers: it neither owns nor closes a descriptor. Who closes one calls
+/// A backend deals in numbers: it neither owns nor closes a descriptor. Its owner calls
 /// [`remove`](Self::remove) before the next [`wait`](Self::wait).
 pub trait Backend: fmt::Debug {
     /// The system call's name: `"poll"` or `"select"`.

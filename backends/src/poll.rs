@@ -5,8 +5,8 @@ use std::{io, os::fd::RawFd, time::Duration};
 
 /// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
 ///
-/// The array holds one entry for each watched descriptor, whatever its number. Who wants nothing
-/// has a negative number there, which the kernel skips.
+/// The array holds one entry for each watched descriptor, whatever its number. One that is
+/// wanted for nothing has a negative number there, which the kernel skips.
 ///
 /// # Platforms
 ///
@@ -18,8 +18,8 @@ pub struct Poll {
     entries: Vec<libc::pollfd>,
     /// Descriptor to index in `entries`, or `ABSENT`.
     positions: Vec<u32>,
-    /// Who reported nothing but a hang-up that he did not ask about. His entry is complemented
-    /// until he is looked at again.
+    /// Descriptors that reported nothing but a hang-up that was not asked about. Their entries are
+    /// complemented until they are looked at again.
     muted: Vec<RawFd>,
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 /// A channel for any descriptor: pipes, terminals, files (asyncore's `file_dispatcher`).
 ///
-/// The descriptor is dup'ed, so the caller keeps his own; the duplicate is made non-blocking,
+/// The descriptor is dup'ed, so the caller keeps the original; the duplicate is made non-blocking,
 /// which the two share. On the channel, `recv` and `send` are `read(2)` and `write(2)`.
 ///
 /// # Errors
