@@ -150,7 +150,9 @@ pub trait Backend: fmt::Debug {
     /// kernel takes is waited for in parts.
     ///
     /// A number that is no longer an open descriptor is reported once as
-    /// [`Readiness::INVALID`] and forgotten; the others are served in the same call.
+    /// [`Readiness::INVALID`] and forgotten; the others are served in the same call. One that the
+    /// process never had, and that is higher than all it ever had, `select` reports only when the
+    /// wait ends: Linux does not look at it.
     ///
     /// # Errors
     ///

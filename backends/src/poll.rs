@@ -81,17 +81,18 @@ impl Backend for Poll {
 
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         ready.clear();
-        self.unmute();
         deadline::until_found(timeout, |left| {
             if self.muted.is_empty() {
                 return self.ask(left, ready);
             }
-            let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
-            if self.ask(Some(nap), ready)? == 0 {
-                self.unmute();
-                self.ask(Some(Duration::ZERO), ready)?;
+            // Room to write may have come since. A look comes before the nap, which a signal may
+            // end.
+            self.unmute();
+            if self.ask(Some(Duration::ZERO), ready)? > 0 {
+                return Ok(ready.len());
             }
-            Ok(ready.len())
+            let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            self.ask(Some(nap), ready)
         })?;
         for event in ready.iter() {
             if event.readiness.contains(Readiness::INVALID) {

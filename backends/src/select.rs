@@ -64,7 +64,7 @@ impl Backend for Select {
                 set.set(fd, interest.contains(flag));
             }
             if !interest.is_empty() {
-                self.nfds = self.nfds.max(fd + 1);
+                self.nfds = self.nfds.max(fd.saturating_add(1));
             }
         }
     }
