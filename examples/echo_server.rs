@@ -68,7 +68,11 @@ fn serve<B: Backend>(mut reactor: Reactor<B>, address: &Address) -> io::Result<(
     let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
     reactor.add_channel(listener, EchoServer)?;
     reactor.run()?;
-    reactor.close_all()
+    reactor.close_all()?;
+    if let Address::Unix(path) = address {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -90,8 +90,8 @@ impl HttpClient {
     fn parse_head(&mut self) -> io::Result<Option<usize>> {
         let mut headers = [httparse::EMPTY_HEADER; 128];
         let mut response = httparse::Response::new(&mut headers);
-        let length = match response.parse(&self.head).map_err(invalid)? {
-            httparse::Status::Complete(length) => length,
+        let head = match response.parse(&self.head).map_err(invalid)? {
+            httparse::Status::Complete(head) => head,
             httparse::Status::Partial if self.head.len() < LONGEST_HEAD => return Ok(None),
             httparse::Status::Partial => return Err(invalid("the answer's head has no end")),
         };
@@ -99,22 +99,28 @@ impl HttpClient {
         let reason = response.reason.unwrap_or_default();
         eprintln!("HTTP/1.{} {status} {reason}", response.version.unwrap_or_default());
 
-        let header = |name: &str| {
-            let found =
-                response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-            found.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+        let header = |name: &'static str| {
+            let named = response
+                .headers
+                .iter()
+                .filter(move |header| header.name.eq_ignore_ascii_case(name));
+            named.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
         };
-        if header("Transfer-Encoding").is_some_and(|coding| coding != "identity") {
+        if header("Transfer-Encoding").any(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(invalid("the server sends a transfer coding that HTTP/1.0 does not have"));
         }
+        let length = header("Content-Length").next();
+        if header("Content-Length").any(|other| Some(other) != length) {
+            return Err(invalid("the server names two lengths of its answer"));
+        }
         let mut answer = self.answer.borrow_mut();
-        answer.missing = match header("Content-Length") {
+        answer.missing = match length {
             _ if status == 204 || status == 304 => Some(0),
             Some(length) => Some(length.parse().map_err(invalid)?),
             None => None,
         };
         answer.status = Some(status);
-        Ok(Some(length))
+        Ok(Some(head))
     }
 
     /// Passes a part of the body on, and ends when it was the last.
@@ -124,11 +130,11 @@ impl HttpClient {
             usize::try_from(missing).unwrap_or(usize::MAX).min(part.len())
         });
         let mut stdout = io::stdout().lock();
-        stdout.write_all(&part[..wanted])?;
+        let written = stdout.write_all(&part[..wanted]).and_then(|()| stdout.flush());
+        written.map_err(|error| io::Error::other(format!("standard output: {error}")))?;
         if let Some(missing) = &mut answer.missing {
             *missing -= wanted as u64;
             if *missing == 0 {
-                stdout.flush()?;
                 cx.close();
             }
         }
@@ -195,7 +201,6 @@ fn run(args: &Args) -> Result<u16, Failure> {
         };
         match (answer.error, answer.status) {
             (None, Some(status)) => {
-                io::stdout().flush().map_err(|error| Failure::at("standard output", error))?;
                 return Ok(status);
             }
             (error, _) => {

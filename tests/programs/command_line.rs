@@ -1,0 +1,76 @@
+//! What every program makes of its arguments.
+
+use crate::{
+    echo_server::Server,
+    process::{Finished, Program, command, example},
+    trials::{Test, tests},
+};
+
+pub(crate) const TESTS: &[Test] = tests![
+    help_is_on_stdout,
+    a_backend_that_does_not_exist,
+    an_option_that_does_not_exist,
+    a_port_in_use,
+    an_address_that_is_none,
+    an_address_that_is_not_ours,
+];
+
+const PROGRAMS: [&str; 3] = ["echo_server", "echo_client", "http_client"];
+
+/// An example with a value of `--backend` that the caller chose, or with none.
+fn run(name: &str, arguments: &[&str]) -> Finished {
+    let example = example(name, "");
+    Program::run(command(example.get_program()).args(arguments))
+}
+
+fn help_is_on_stdout(backend: &str) {
+    for name in PROGRAMS {
+        let finished = run(name, &["--help"]).succeeded();
+        let help = String::from_utf8(finished.stdout).unwrap();
+        let usage = format!("Usage: {name} [OPTIONS]");
+        for part in [&*usage, "--backend <BACKEND>", backend, "default: "] {
+            assert!(help.contains(part), "{help}");
+        }
+    }
+}
+
+fn a_backend_that_does_not_exist(backend: &str) {
+    for name in PROGRAMS {
+        let finished = run(name, &["http://127.0.0.1:1/", "--backend", "epoll"]);
+        // The message says what there is to choose from.
+        let stdout = finished.failed(2, &["'epoll'", "--backend", backend]).stdout;
+        assert_eq!(stdout, b"");
+    }
+}
+
+fn an_option_that_does_not_exist(backend: &str) {
+    for name in PROGRAMS {
+        Program::run(example(name, backend).arg("--bogus")).failed(2, &["--bogus", "Usage"]);
+    }
+}
+
+fn a_port_in_use(backend: &str) {
+    let server = Server::start(backend);
+    let second = Program::run(example("echo_server", backend).arg(&server.address));
+    let second = second.failed(1, &["echo_server", &server.address, "in use"]);
+    assert_eq!(second.stdout, b"");
+    server.connect().exchange("still there?");
+    server.stop();
+}
+
+fn an_address_that_is_none(backend: &str) {
+    for name in ["echo_server", "echo_client"] {
+        for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:80", ""] {
+            let finished = Program::run(example(name, backend).arg(address));
+            assert_eq!(finished.failed(1, &[name, address, "neither"]).stdout, b"");
+        }
+    }
+}
+
+fn an_address_that_is_not_ours(backend: &str) {
+    // Reserved for documentation: no machine has it.
+    let finished = Program::run(example("echo_server", backend).arg("192.0.2.1:0"));
+    finished.failed(1, &["echo_server", "192.0.2.1:0", "assign"]);
+    let finished = Program::run(example("echo_server", backend).arg("/no/such/directory/socket"));
+    finished.failed(1, &["echo_server", "No such file"]);
+}

@@ -1,0 +1,31 @@
+//! The example programs as real processes, with real clients and servers at the other end.
+//!
+//! A trial for each test and backend. One that needs what this machine does not have is ignored,
+//! and says what that is.
+//!
+//! `cargo test` builds the programs. `cargo test --test programs` does not: after a change they
+//! need a `cargo build --examples`.
+
+mod command_line;
+mod echo_client;
+mod echo_server;
+mod http_client;
+mod needs;
+mod process;
+mod system_calls;
+mod trials;
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    needs::raise_the_limit_of_open_files();
+    let tests = [
+        command_line::TESTS,
+        echo_client::TESTS,
+        echo_server::TESTS,
+        http_client::TESTS,
+        system_calls::TESTS,
+    ];
+    libtest_mimic::run(&arguments, trials::on_each_backend(&tests.concat())).exit();
+}

@@ -1,0 +1,54 @@
+//! What a test may need that a machine with nothing but Rust does not have.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+pub(crate) struct Need {
+    pub(crate) what: &'static str,
+    met: LazyLock<bool>,
+}
+
+impl Need {
+    const fn new(what: &'static str, met: fn() -> bool) -> Self {
+        Self { what, met: LazyLock::new(met) }
+    }
+
+    pub(crate) fn is_met(&self) -> bool {
+        *self.met
+    }
+}
+
+pub(crate) static PYTHON: Need = Need::new("python3", || runs("python3", &["-c", ""]));
+pub(crate) static ASYNCORE: Need =
+    Need::new("a python3 that has asyncore", || runs("python3", &["-c", "import asyncore"]));
+pub(crate) static CURL: Need = Need::new("curl", || runs("curl", &["--version"]));
+/// With `-D`, which is newer than the rest of what is used.
+pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
+    runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])
+});
+pub(crate) static PROC: Need = Need::new("/proc/PID/fd", || Path::new("/proc/self/fd/0").exists());
+pub(crate) static FILES: Need = Need::new("2500 open files", || {
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= 2500)
+});
+pub(crate) static IPV6: Need = Need::new("IPv6", || TcpListener::bind("[::1]:0").is_ok());
+pub(crate) static LOOPBACK_NET: Need = Need::new("127.0.0.2 and 3", || {
+    ["127.0.0.2:0", "127.0.0.3:0"].map(TcpListener::bind).iter().all(Result::is_ok)
+});
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// For this process and its children, to which it is handed down.
+pub(crate) fn raise_the_limit_of_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(10_000)), hard);
+    }
+}

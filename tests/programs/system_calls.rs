@@ -1,0 +1,192 @@
+//! What the echo server asks of the kernel, as `strace` sees it.
+
+use crate::{
+    echo_server::{Client, Server},
+    process::{command, example},
+    trials::{Test, tests},
+};
+use std::{fs, io, io::Read, iter::repeat_n, time::Duration};
+use tempfile::TempDir;
+
+pub(crate) const TESTS: &[Test] = tests![
+    one_wait_one_recv_and_one_send_per_message needs(STRACE),
+    none_while_a_thousand_connections_are_idle needs(STRACE, FILES),
+    one_wait_per_pass_however_many_are_ready needs(STRACE, FILES),
+    none_for_a_client_that_never_reads needs(STRACE),
+    only_the_backend_that_was_chosen needs(STRACE),
+];
+
+/// An echo server that is traced.
+struct Traced {
+    server: Server,
+    directory: TempDir,
+}
+
+const BEGIN: &str = "here it begins";
+const END: &str = "here it ends";
+
+impl Traced {
+    fn start(backend: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let server = example("echo_server", backend);
+        // With -D the server itself is our child; and strace, a grandchild, ends with it.
+        let mut strace = command("strace");
+        strace.args(["-D", "-f", "-qq", "-o"]).arg(directory.path().join("trace"));
+        strace.arg(server.get_program()).args(server.get_args()).arg("127.0.0.1:0");
+        Self { server: Server::of(&mut strace), directory }
+    }
+
+    /// Every call since it listens, as `name(arguments...`.
+    ///
+    /// The trace is complete then: strace and the server share the standard error whose end is
+    /// awaited.
+    fn stop(self) -> Vec<String> {
+        self.server.stop();
+        let trace = fs::read_to_string(self.directory.path().join("trace")).unwrap();
+        let calls = trace.lines().filter_map(|line| {
+            let (_, call) = line.split_once(char::is_whitespace)?;
+            Some(call.trim_start().to_owned())
+        });
+        let mut calls = calls.skip_while(|call| !call.contains("listening on"));
+        assert!(calls.next().is_some(), "{trace}");
+        calls.collect()
+    }
+
+    /// The calls after the one that answers `BEGIN` and before the one that reads `END`, each as
+    /// its kind.
+    fn between_the_marks(self) -> Vec<&'static str> {
+        let calls = self.stop();
+        let mut kinds = Vec::new();
+        let mut calls =
+            calls.iter().skip_while(|call| kind(call) != "send" || !call.contains(BEGIN));
+        calls.next().expect("the beginning is marked");
+        for call in calls {
+            if call.contains(END) {
+                return kinds;
+            }
+            kinds.push(kind(call));
+        }
+        panic!("the end is not marked: {kinds:?}");
+    }
+}
+
+fn name(call: &str) -> &str {
+    call.split('(').next().unwrap_or_default()
+}
+
+fn kind(call: &str) -> &'static str {
+    match name(call) {
+        "poll" | "ppoll" | "ppoll_time64" | "select" | "pselect6" | "pselect6_time64" => "wait",
+        "recv" | "recvfrom" | "read" => "recv",
+        "send" | "sendto" | "write" => "send",
+        "brk" | "mmap" | "mremap" | "munmap" => "memory",
+        // The whole call, for whoever reads the failure.
+        _ => call.to_owned().leak(),
+    }
+}
+
+/// What `count` messages one after the other may cost, and the wait for what comes then.
+fn calls_of(count: usize) -> Vec<&'static str> {
+    let mut calls = repeat_n(["wait", "recv", "send"], count).collect::<Vec<_>>().concat();
+    calls.push("wait");
+    calls
+}
+
+fn a_thousand_clients(traced: &Traced) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..1000).map(|_| traced.server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.exchange("hello"));
+    clients
+}
+
+/// Nothing comes for a second, during which the server is observed.
+fn watch_the_silence(Client(stream): &mut Client) {
+    let timeout = stream.read_timeout().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
+    stream.set_read_timeout(timeout).unwrap();
+}
+
+fn one_wait_one_recv_and_one_send_per_message(backend: &str) {
+    let traced = Traced::start(backend);
+    let mut client = traced.server.connect();
+    client.exchange(BEGIN);
+    for number in 0..100 {
+        client.exchange(&format!("message {number}"));
+    }
+    client.exchange(END);
+    assert_eq!(traced.between_the_marks(), calls_of(100));
+}
+
+fn none_while_a_thousand_connections_are_idle(backend: &str) {
+    let traced = Traced::start(backend);
+    let mut clients = a_thousand_clients(&traced);
+    clients[0].exchange(BEGIN);
+    watch_the_silence(&mut clients[1]);
+    clients[999].exchange(END);
+    assert_eq!(traced.between_the_marks(), calls_of(0));
+}
+
+fn one_wait_per_pass_however_many_are_ready(backend: &str) {
+    let traced = Traced::start(backend);
+    let mut clients = a_thousand_clients(&traced);
+    let (first, others) = clients.split_first_mut().unwrap();
+    first.exchange(BEGIN);
+    others.iter_mut().for_each(|client| client.send("all at once"));
+    others.iter_mut().for_each(|client| client.expect("all at once"));
+    first.exchange(END);
+    let mut calls = traced.between_the_marks();
+    // Room for more events than ever before is made once.
+    calls.retain(|call| *call != "memory");
+    assert_eq!(calls.pop(), Some("wait"));
+    let passes: Vec<_> = calls.split(|call| *call == "wait").skip(1).collect();
+    for pass in &passes {
+        let (pairs, rest) = pass.as_chunks();
+        assert!(!pairs.is_empty() && rest.is_empty(), "{pass:?}");
+        assert!(pairs.iter().all(|pair| *pair == ["recv", "send"]), "{pass:?}");
+    }
+    assert_eq!(passes.iter().map(|pass| pass.len()).sum::<usize>(), 2 * 999);
+}
+
+fn none_for_a_client_that_never_reads(backend: &str) {
+    use io::Write;
+    let traced = Traced::start(backend);
+    let (mut deaf, mut other) = (traced.server.connect(), traced.server.connect());
+    deaf.0.set_nonblocking(true).unwrap();
+    let mut refused = 0;
+    while refused < 100 {
+        match deaf.0.write(&[b'x'; 64 << 10]) {
+            Ok(1..) => refused = 0,
+            Ok(0) => panic!("nothing was written"),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                refused += 1;
+                other.exchange("meanwhile");
+            }
+        }
+    }
+    other.exchange(BEGIN);
+    for number in 0..100 {
+        other.exchange(&format!("message {number}"));
+    }
+    // Under strace a server that spins looks like one that waits, as long as there is work.
+    watch_the_silence(&mut other);
+    other.exchange(END);
+    assert_eq!(traced.between_the_marks(), calls_of(100));
+}
+
+fn only_the_backend_that_was_chosen(backend: &str) {
+    let traced = Traced::start(backend);
+    for _ in 0..3 {
+        traced.server.connect().exchange("hello");
+    }
+    let calls = traced.stop();
+    let chosen: &[&str] = match backend {
+        "poll" => &["poll", "ppoll", "ppoll_time64"],
+        _ => &["select", "pselect6", "pselect6_time64"],
+    };
+    let waits: Vec<_> =
+        calls.iter().map(|call| name(call)).filter(|name| kind(name) == "wait").collect();
+    assert!(waits.len() > 3 && waits.iter().all(|name| chosen.contains(name)), "{waits:?}");
+    assert!(!calls.iter().any(|call| name(call).starts_with("epoll")), "{calls:?}");
+}
