@@ -30,7 +30,7 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     map.due.sort_unstable_by_key(|key| std::cmp::Reverse(key.fd));
     while let Some(key) = map.due.pop() {
         if let Some(mut running) = Running::take(map, key) {
-            running.close_if_over();
+            running.conclude();
             running.finish();
             served += 1;
         }
@@ -56,7 +56,7 @@ impl Running<'_> {
     fn follow_the_table(&mut self, ready: Readiness) {
         if ready.contains(Readiness::INVALID) {
             self.channel().lose();
-            return self.fail_for_good(nix::Error::EBADF.into());
+            return self.conclude();
         }
         if self.channel().state() == State::Connecting {
             if !ready.contains(Readiness::WRITE) {
@@ -139,20 +139,20 @@ impl Running<'_> {
                 self.fail(error);
             }
         }
-        self.close_if_over();
+        self.conclude();
     }
 
-    fn close_if_over(&mut self) {
-        if self.is_over() {
+    /// Ends a channel whose number is lost, or whose connection is over.
+    fn conclude(&mut self) {
+        if self.channel().is_lost() {
+            self.fail_for_good(nix::Error::EBADF.into());
+        } else if self.is_over() {
             self.close(self.channel().cause());
         }
     }
 
     /// `handle_error`, and `handle_close` if it gives up.
     fn fail(&mut self, error: io::Error) {
-        if self.channel().is_lost() {
-            return self.fail_for_good(error);
-        }
         if let Err(cause) = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error)) {
             self.close(Some(cause));
         }
@@ -160,6 +160,9 @@ impl Running<'_> {
 
     /// `handle_error`, then `handle_close` whatever it says.
     fn fail_for_good(&mut self, error: io::Error) {
+        if self.channel().state() == State::Closed {
+            return;
+        }
         let same = error.raw_os_error().map(io::Error::from_raw_os_error);
         let result = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error));
         self.close(result.err().or(same));
@@ -177,7 +180,7 @@ impl Running<'_> {
     }
 }
 
-/// Whether an error needs no `handle_error`: it is none, or `handle_close` will tell it.
+/// Whether an error needs no `handle_error` now: it is none, or the end of the channel will tell it.
 fn is_harmless(channel: &Channel, error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
         || channel.knows(error)

@@ -38,7 +38,7 @@ impl Map {
     fn ask(&mut self, key: Key) -> Option<Interest> {
         let running = Running::take(self, key)?;
         let interest = running.interest();
-        let over = running.is_over();
+        let over = running.is_over() || running.channel().is_lost();
         let stalled = running.channel().is_stalled();
         if running.channel().state() == State::Closed {
             running.finish();

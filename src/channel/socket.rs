@@ -139,12 +139,14 @@ impl Channel {
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
         // A datagram socket is connected at once; an error is that of a datagram sent since.
         if self.kind != Kind::Datagram {
-            let errno = socket::getsockopt(self, sockopt::SocketError)?;
+            let errno =
+                socket::getsockopt(self, sockopt::SocketError).map_err(|errno| self.note(errno))?;
             if errno != 0 {
                 return Err(io::Error::from_raw_os_error(errno));
             }
             // No error and no peer: somebody else has taken the error.
-            socket::getpeername::<SockaddrStorage>(self.number())?;
+            socket::getpeername::<SockaddrStorage>(self.number())
+                .map_err(|errno| self.note(errno))?;
         }
         self.state.set(State::Connected);
         self.shutdown_if_sent()

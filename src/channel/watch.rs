@@ -2,6 +2,7 @@
 
 use super::{Channel, Kind, Marks, State};
 use asyncore_backends::Interest;
+use nix::errno::Errno;
 use std::io;
 
 /// What the channel is watched for, and when it is over.
@@ -42,6 +43,7 @@ impl Channel {
     /// What the channel can be watched for, if its dispatcher wants it.
     pub(crate) fn possible(&self) -> Interest {
         let mut possible = match (self.state(), self.kind) {
+            _ if self.is_lost() => return Interest::empty(),
             (State::Closed, _) | (State::Unconnected, Kind::Stream | Kind::SeqPacket) => {
                 return Interest::empty();
             }
@@ -64,7 +66,9 @@ impl Channel {
 
     /// What the channel is watched for, whether its dispatcher wants it or not.
     pub(crate) fn required(&self) -> Interest {
-        if self.state() == State::Connecting {
+        if self.is_lost() {
+            Interest::empty()
+        } else if self.state() == State::Connecting {
             Interest::WRITE
         } else if self.queued() > 0 {
             Interest::WRITE - self.paused.get()
@@ -95,9 +99,10 @@ impl Channel {
         self.failure.get().map(io::Error::from)
     }
 
-    /// Whether `error` is the one that broke the connection, which `handle_close` will tell.
+    /// Whether `error` is the one that ends the channel, which will be told then.
     pub(crate) fn knows(&self, error: &io::Error) -> bool {
-        self.failure.get().is_some_and(|errno| error.raw_os_error() == Some(errno as i32))
+        let ends = if self.is_lost() { Some(Errno::EBADF) } else { self.failure.get() };
+        ends.is_some_and(|errno| error.raw_os_error() == Some(errno as i32))
     }
 
     /// Stops to watch for an event that found no handler; false if it had been stopped before.
