@@ -154,7 +154,8 @@ impl Channel {
 
     /// Accepts a connection, if one is there (asyncore's `accept`).
     ///
-    /// A connection that broke before it was accepted is nobody's error, and `None`.
+    /// A connection that broke before it was accepted is nobody's error, and `None`. The kernel
+    /// looks for a free descriptor number first, so a want of them is told even if nobody waits.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Bytes in and out: `recv`, `send`, and `push` with its queue.
 
 use super::{Channel, Kind, Marks, State, socket};
+use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
@@ -73,7 +74,7 @@ impl Channel {
     /// Sends all of `data`: now what the kernel takes, the rest when the channel is writable
     /// (`send` of asyncore's `dispatcher_with_send`).
     ///
-    /// While the channel connects, everything waits. The reactor sends in pieces of at most
+    /// While the channel connects, and while writing is [paused](Self::pause), everything waits. The reactor sends in pieces of at most
     /// 64 KiB, and the cost is linear in the bytes queued.
     ///
     /// # Errors
@@ -97,7 +98,8 @@ impl Channel {
         }
         self.out.borrow().check_room(data.len())?;
         let mut sent = 0;
-        if self.queued() == 0 && self.state() == State::Connected {
+        let paused = self.paused.get().contains(Interest::WRITE);
+        if self.queued() == 0 && self.state() == State::Connected && !paused {
             sent = match self.transmit(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 result => result?,

@@ -23,7 +23,7 @@ macro_rules! on_both_backends {
         $(#[$attribute])*
         mod $name {
             use super::*;
-            fn test<$backend: asyncore::Backend + Default>() $body
+            fn test<$backend: asyncore::Backend + Default + 'static>() $body
 
             #[cfg(feature = "poll")]
             #[test]
@@ -277,4 +277,130 @@ pub(crate) fn wait_for(fd: impl AsFd, events: nix::poll::PollFlags) {
     let mut fds = [PollFd::new(fd.as_fd(), events)];
     let timeout = PollTimeout::try_from(PATIENCE).unwrap();
     assert_eq!(poll(&mut fds, timeout).unwrap(), 1, "the kernel reports nothing");
+}
+
+/// No callback but the defaults.
+pub(crate) struct Silent;
+
+impl Dispatcher for Silent {}
+
+/// Ends the process if it lives too long: for a wait that may be without end.
+pub(crate) struct HangGuard {
+    /// Its drop is the sign of life.
+    _alive: std::sync::mpsc::Sender<()>,
+}
+
+impl HangGuard {
+    pub(crate) fn new() -> Self {
+        use std::sync::mpsc::{RecvTimeoutError, channel};
+        let (_alive, gone) = channel::<()>();
+        let test = std::thread::current().name().unwrap_or_default().to_string();
+        std::thread::spawn(move || {
+            if gone.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // Not eprintln, which would be captured and lost.
+                let _ = io::Write::write_all(
+                    &mut io::stderr(),
+                    format!("{test}: a wait did not end\n").as_bytes(),
+                );
+                std::process::exit(101);
+            }
+        });
+        Self { _alive }
+    }
+}
+
+/// A thread that is expected to wait in the kernel.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sleeper(nix::libc::pid_t);
+
+#[cfg(target_os = "linux")]
+impl Sleeper {
+    /// The calling thread.
+    pub(crate) fn this_thread() -> Self {
+        Self(nix::unistd::gettid().as_raw())
+    }
+
+    /// Returns once the thread sleeps in the kernel; false if it has ended instead.
+    pub(crate) fn until_asleep(self) -> bool {
+        loop {
+            let path = format!("/proc/self/task/{}/stat", self.0);
+            let Ok(stat) = std::fs::read_to_string(path) else { return false };
+            if stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S')) {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Pairs of Unix sockets, the first ends in ascending order of their numbers: that of service.
+pub(crate) fn ascending_pairs<const N: usize>() -> [(UnixStream, UnixStream); N] {
+    let mut pairs = std::array::from_fn(|_| UnixStream::pair().unwrap());
+    pairs.sort_unstable_by_key(|(ours, _)| ours.as_raw_fd());
+    pairs
+}
+
+/// Appends what can be read without waiting; true if that is the end of it. For a stream that is
+/// non-blocking.
+#[track_caller]
+pub(crate) fn read_available(mut stream: impl io::Read, bytes: &mut Vec<u8>) -> bool {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// What `run` does, but it fails if that takes too long: makes passes until no channel is left.
+#[track_caller]
+pub(crate) fn run_out<B: Backend>(reactor: &mut Reactor<B>) {
+    let start = Instant::now();
+    while !reactor.is_empty() {
+        reactor.poll(Some(PATIENCE.saturating_sub(start.elapsed()))).unwrap();
+        assert!(start.elapsed() < PATIENCE, "it did not end: {reactor:?}");
+    }
+}
+
+/// One pass that has something to serve: it does not wait for ever if that does not come.
+#[track_caller]
+pub(crate) fn pass<B: Backend>(reactor: &mut Reactor<B>) -> usize {
+    reactor.poll(Some(PATIENCE)).unwrap()
+}
+
+/// How much processor time this thread has spent.
+#[cfg(target_os = "linux")]
+pub(crate) fn time_spent() -> Duration {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    let time = usage.user_time() + usage.system_time();
+    Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
+}
+
+/// Runs the calling test once more, in a process of its own, and returns whether this is that one.
+///
+/// For what belongs to the whole process. A lock is not enough: threads that only just start open
+/// descriptors for a moment.
+#[track_caller]
+pub(crate) fn alone() -> bool {
+    const MARK: &str = "ASYNCORE_TEST_ALONE";
+    let this = std::thread::current();
+    // On the main thread the harness runs one test after the other.
+    let Some(name) = this.name().filter(|name| *name != "main") else { return true };
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--test-threads=1", "--nocapture"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let [out, error] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success() && out.contains("1 passed"), "{out}{error}");
+    false
 }
