@@ -79,7 +79,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`] inside: with what
+    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`](crate::QueueFull) inside: with what
     ///   is queued it is more than the queue limit, whatever the kernel might take at once.
     ///   Nothing of `data` was taken.
     /// * [`Unsupported`](io::ErrorKind::Unsupported): the socket keeps message boundaries, which a
@@ -114,7 +114,7 @@ impl Channel {
         self.out.borrow().len()
     }
 
-    /// Sets how many bytes may be queued, and so pushed at once; [`DEFAULT_QUEUE_LIMIT`] unless
+    /// Sets how many bytes may be queued, and so pushed at once; [`DEFAULT_QUEUE_LIMIT`](crate::DEFAULT_QUEUE_LIMIT) unless
     /// set.
     pub fn set_queue_limit(&self, bytes: usize) {
         self.out.borrow_mut().set_limit(bytes);
