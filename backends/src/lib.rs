@@ -36,6 +36,10 @@
 //! So a hang-up is a readable descriptor whose read tells what happened. [`Poll`] adds
 //! [`Readiness::HANG_UP`] and [`Readiness::ERROR`] to what it reports anyway; they are a hint, and
 //! code that has to run on both backends does not depend on them.
+#![cfg_attr(
+    not(all(feature = "poll", feature = "select")),
+    allow(rustdoc::broken_intra_doc_links, reason = "the page speaks of both backends")
+)]
 
 mod accept;
 mod deadline;

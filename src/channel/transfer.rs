@@ -79,9 +79,9 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`](crate::QueueFull) inside: with what
-    ///   is queued it is more than the queue limit, whatever the kernel might take at once.
-    ///   Nothing of `data` was taken.
+    /// * [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) with a [`QueueFull`](crate::QueueFull)
+    ///   inside: with what is queued it is more than the queue limit, whatever the kernel might
+    ///   take at once. Nothing of `data` was taken.
     /// * [`Unsupported`](io::ErrorKind::Unsupported): the socket keeps message boundaries, which a
     ///   queue of bytes would not.
     /// * Those of [`send`](Self::send), but never `WouldBlock`.
@@ -114,8 +114,8 @@ impl Channel {
         self.out.borrow().len()
     }
 
-    /// Sets how many bytes may be queued, and so pushed at once; [`DEFAULT_QUEUE_LIMIT`](crate::DEFAULT_QUEUE_LIMIT) unless
-    /// set.
+    /// Sets how many bytes may be queued, and so pushed at once;
+    /// [`DEFAULT_QUEUE_LIMIT`](crate::DEFAULT_QUEUE_LIMIT) unless set.
     pub fn set_queue_limit(&self, bytes: usize) {
         self.out.borrow_mut().set_limit(bytes);
     }
