@@ -33,7 +33,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SockaddrS
     Ok((fd, peer))
 }
 
-#[cfg(not(any(target_os = "macos", target_os = "ios")))]
+#[cfg(not(target_vendor = "apple"))]
 fn accept4(
     listener: BorrowedFd<'_>,
     address: *mut libc::sockaddr,
@@ -49,7 +49,7 @@ fn accept4(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-#[cfg(any(target_os = "macos", target_os = "ios"))]
+#[cfg(target_vendor = "apple")]
 fn accept4(
     listener: BorrowedFd<'_>,
     address: *mut libc::sockaddr,

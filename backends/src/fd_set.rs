@@ -3,15 +3,10 @@
 use std::{collections::TryReserveError, os::fd::RawFd};
 
 /// The unit in which the kernel reads and writes a set.
-#[cfg(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd"))]
+#[cfg(any(target_vendor = "apple", target_os = "netbsd", target_os = "openbsd"))]
 pub(crate) type Word = u32;
 /// The unit in which the kernel reads and writes a set.
-#[cfg(not(any(
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)))]
+#[cfg(not(any(target_vendor = "apple", target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) type Word = libc::c_ulong;
 
 const BITS: usize = Word::BITS as usize;

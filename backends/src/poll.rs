@@ -179,14 +179,7 @@ fn number(entry: &libc::pollfd) -> RawFd {
 /// One system call on the whole array; returns how many entries have something to say.
 fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let length = entries.len() as libc::nfds_t;
-    #[cfg(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    ))]
+    #[cfg(not(target_vendor = "apple"))]
     let count = {
         let timeout = timeout.map(deadline::timespec);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -195,14 +188,7 @@ fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<u
         // and a null signal mask leaves the mask alone.
         unsafe { libc::ppoll(entries.as_mut_ptr(), length, timeout, std::ptr::null()) }
     };
-    #[cfg(not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    )))]
+    #[cfg(target_vendor = "apple")]
     let count = {
         // Rounded up: a timeout below a millisecond must not become a busy loop.
         let millis = timeout.map_or(-1, |timeout| {
