@@ -59,7 +59,7 @@ impl Running<'_> {
             return self.conclude();
         }
         if self.channel().state() == State::Connecting {
-            if !ready.contains(Readiness::WRITE) {
+            if !ready.contains(Readiness::WRITE) && !self.channel().connects_at_once() {
                 return;
             }
             match self.channel().finish_connect() {
@@ -180,7 +180,7 @@ impl Running<'_> {
     }
 }
 
-/// Whether an error needs no `handle_error` now: it is none, or the end of the channel will tell it.
+/// Whether an error needs no `handle_error` now: it is none, or the channel's end will tell it.
 fn is_harmless(channel: &Channel, error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
         || channel.knows(error)

@@ -10,8 +10,9 @@ use std::{any::Any, fmt, io};
 ///
 /// # The order of callbacks
 ///
-/// Ready channels are served in ascending order of their descriptors, each once per pass. For
-/// each, in this order, as long as it lives and still wants the event:
+/// Ready channels are served in ascending order of their descriptors, each once per pass; channels
+/// whose end needs no event come before them. For each, in this order, as long as it lives and
+/// still wants the event:
 ///
 /// 1. a connect that ended: [`handle_connect`](Self::handle_connect), or
 ///    [`handle_error`](Self::handle_error) and [`handle_close`](Self::handle_close);
@@ -98,8 +99,8 @@ pub trait Dispatcher: Any {
 
     /// Something can be read: data, or the end of it.
     ///
-    /// By default nothing reads, and reading is no longer watched for; but if the peer has closed,
-    /// so does the channel.
+    /// By default nothing reads, and reading is no longer watched for; but if the peer has closed
+    /// and left nothing unread, the channel closes, too.
     ///
     /// # Errors
     ///

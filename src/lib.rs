@@ -92,7 +92,7 @@ mod sync;
 pub use asyncore_backends::Poll;
 #[cfg(feature = "select")]
 pub use asyncore_backends::Select;
-pub use asyncore_backends::{Backend, Interest};
+pub use asyncore_backends::{Backend, Event, Interest, Readiness};
 pub use builder::Builder;
 pub use channel::{
     Address, Channel, DEFAULT_QUEUE_LIMIT, Family, FileWrapper, QueueFull, State, ToAddress, Type,

@@ -7,7 +7,7 @@ use crate::{
 use std::{
     any::Any,
     io,
-    os::fd::RawFd,
+    os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -64,7 +64,8 @@ impl Map {
         channel: Channel,
         dispatcher: D,
     ) -> io::Result<Key<D>> {
-        let fd = channel.number();
+        channel.check_owned()?;
+        let fd = channel.open_fd()?.as_raw_fd();
         asyncore_backends::check_fd(fd, self.options.fd_limit)?;
         channel.start_afresh();
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
@@ -111,7 +112,8 @@ impl Map {
         found
     }
 
-    /// Vacates the number; a listener that waits for one may try again.
+    /// Vacates the number. Most often the descriptor is closed next, so a listener that waits for
+    /// one may try again.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Box<Occupant>> {
         let occupant = self.slab.remove(key);
         self.end_stalls();

@@ -96,7 +96,7 @@ impl<B: Backend> Reactor<B> {
     }
 
     /// One pass: waits until a channel is ready or `timeout` has passed, and serves every ready
-    /// channel once (asyncore's `poll` and `poll2`). Returns how many were served.
+    /// channel once (asyncore's `poll` and `poll2`). Returns how many were ready.
     ///
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
@@ -219,8 +219,10 @@ impl<B: Backend> Reactor<B> {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor's number is too large for
-    /// select, on systems other than Linux. The channel is closed then.
+    /// * `EBADF`: the channel's descriptor was closed behind its back.
+    /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed.
+    /// * [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor's number is too large for
+    ///   select, on systems other than Linux. The channel is closed then.
     pub fn add_channel<D: Dispatcher>(
         &mut self,
         channel: Channel,

@@ -34,7 +34,7 @@ impl Remote {
     pub(crate) fn new() -> io::Result<(Self, Channel, impl Dispatcher)> {
         let (reader, writer) = UnixStream::pair()?;
         let channel = Channel::new(reader)?;
-        let writer = Channel::new(writer)?.into_fd();
+        let writer = Channel::new(writer)?.into_fd()?;
         let shared = Arc::new(Shared { writer, stop: AtomicBool::new(false) });
         Ok((Self { shared: Arc::clone(&shared) }, channel, Ear { shared }))
     }

@@ -91,7 +91,7 @@ on_both_backends! {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let channel = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
             channel.connect(listener.local_addr().unwrap()).unwrap();
-            let channel = Channel::new(renumbered(least, channel.into_fd())).unwrap();
+            let channel = Channel::new(renumbered(least, channel.into_fd().unwrap())).unwrap();
             assert!(channel.as_fd().as_raw_fd() >= least);
             let (mut peer, _) = listener.accept().unwrap();
             // Whether the kernel had connected it by then is not what is tested here.

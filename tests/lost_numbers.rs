@@ -91,6 +91,32 @@ fn entries(parts: &[&[&str]]) -> Vec<String> {
 }
 
 on_both_backends! {
+    fn i09_a_channel_that_found_its_number_closed_gives_it_to_nobody<B>() {
+        if !alone() {
+            return;
+        }
+        for add_again in [true, false] {
+            let ((ours, _peer), (other, _other_peer)) = (pair(), pair());
+            let number = ours.as_raw_fd();
+            let (log, mut reactor) = (Log::default(), reactor::<B>());
+            let probe = Probe::new("a", &log);
+            let key = reactor.add_channel(Channel::new(ours).unwrap(), probe).unwrap();
+            close_behind_its_back(number);
+            let error = reactor.channel(key).unwrap().recv(&mut [0]).unwrap_err();
+            assert_eq!(common::name_of(&error), "EBADF");
+            let (channel, probe) = reactor.del_channel(key).unwrap();
+            let stranger = at_number(&other, number);
+            let error = if add_again {
+                reactor.add_channel(channel, probe).unwrap_err()
+            } else {
+                channel.into_fd().unwrap_err()
+            };
+            assert_eq!(common::name_of(&error), "EBADF");
+            assert!(reactor.is_empty());
+            nix::fcntl::fcntl(&stranger, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+        }
+    }
+
     fn i02_the_key_of_a_channel_that_is_gone_finds_nothing<B>() {
         if !alone() {
             return;

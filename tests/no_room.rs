@@ -94,6 +94,28 @@ on_both_backends! {
         assert_eq!(server.reactor.len(), 1);
     }
 
+    fn b55_a_handler_with_a_spare_descriptor_need_not_rest<B>() {
+        if !lowered() {
+            return;
+        }
+        let mut spare = Some(File::open("/dev/null").unwrap());
+        let mut server = server::<B>(3, |probe| {
+            probe.on("error", move |cx| {
+                drop(spare.take());
+                let turned_away = cx.accept()?;
+                assert!(turned_away.is_some());
+                drop(turned_away);
+                spare = Some(File::open("/dev/null")?);
+                Ok(())
+            })
+        });
+        let _filler = fill();
+        for _ in 0..3 {
+            assert_eq!(ready(&mut server.reactor), 1);
+            assert_eq!(server.log.take(), ["l.error EMFILE"]);
+        }
+    }
+
     fn b55_a_listener_without_room_does_not_shorten_a_wait<B>() {
         if !lowered() {
             return;

@@ -49,12 +49,14 @@ mod fd_set;
 mod poll;
 #[cfg(feature = "select")]
 mod select;
+mod unread;
 
 pub use accept::accept;
 #[cfg(feature = "poll")]
 pub use poll::Poll;
 #[cfg(feature = "select")]
 pub use select::Select;
+pub use unread::unread;
 
 use std::{fmt, io, os::fd::RawFd, time::Duration};
 

@@ -6,7 +6,9 @@ use std::{io, os::fd::RawFd, time::Duration};
 /// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
 ///
 /// The array holds one entry for each watched descriptor, whatever its number. One that is
-/// wanted for nothing has a negative number there, which the kernel skips.
+/// wanted for nothing has a negative number there, which the kernel skips. One that hung up though
+/// only writing is wanted, with no room to write, cannot be waited on: while there is such a one, a
+/// wait looks again every 10 ms.
 ///
 /// # Platforms
 ///

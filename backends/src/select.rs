@@ -88,6 +88,8 @@ impl Backend for Select {
                     self.evict(ready);
                     match self.call(Some(Duration::ZERO)) {
                         Err(_) if !ready.is_empty() => 0,
+                        // Closed, opened and closed again by another thread: go round again.
+                        Err(error) if error.raw_os_error() == Some(libc::EBADF) => 0,
                         result => result?,
                     }
                 }

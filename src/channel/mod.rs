@@ -39,8 +39,8 @@ use std::{
 /// # What ends a channel
 ///
 /// The reactor calls `handle_close` when the peer has closed and what was pushed is sent, when the
-/// connection broke (`ECONNRESET`, `EPIPE`, ...), or when [`close_when_sent`](Self::close_when_sent)
-/// is done. A send that finds the connection broken does not throw away what the peer sent before:
+/// connection broke (`ECONNRESET`, `EPIPE`, ...), or when
+/// [`close_when_sent`](Self::close_when_sent) is done. A send that finds the connection broken does not throw away what the peer sent before:
 /// it is read to its end first, unless reading is not wanted.
 pub struct Channel {
     /// Taken by drop and by `into_fd` alone.
@@ -104,6 +104,7 @@ bitflags! {
         /// The stall was told of, and nothing was accepted since.
         const STALL_TOLD = 1 << 9;
         const ACCEPTED = 1 << 10;
+        const SHUTDOWN_INPUT = 1 << 11;
     }
 }
 
@@ -165,15 +166,22 @@ impl Channel {
     /// Closes the channel once everything that was pushed is sent, with a `handle_close`
     /// (asynchat's `close_when_done`).
     ///
-    /// Nothing more is read, and nothing more can be pushed.
+    /// Nothing more is read, and nothing more can be pushed. What the peer has sent until then is
+    /// discarded, because closing with unread input would reset the connection and could destroy
+    /// what is on its way. If the peer goes on to send, it may still be: where that matters, end
+    /// the output with [`shutdown`](Self::shutdown) instead, and read until the peer closes.
     pub fn close_when_sent(&self) {
         self.mark(Marks::CLOSE_WHEN_SENT);
     }
 
     /// Gives the descriptor back. What is queued is dropped.
-    #[must_use]
-    pub fn into_fd(mut self) -> OwnedFd {
-        self.fd.take().expect("a channel has its descriptor until it is consumed")
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`: the number was closed behind the channel's back, and may be somebody else's.
+    pub fn into_fd(mut self) -> io::Result<OwnedFd> {
+        self.check_owned()?;
+        self.fd.take().ok_or_else(|| Errno::EBADF.into())
     }
 
     /// Closes the descriptor now, unless its number is somebody else's, and says what `close(2)`
@@ -184,6 +192,9 @@ impl Channel {
             // Closed behind our back: the number may be anybody's by now.
             let _ = fd.into_raw_fd();
             return Ok(());
+        }
+        if self.has(Marks::CLOSE_WHEN_SENT) && self.kind == Kind::Stream {
+            socket::discard_input(fd.as_fd());
         }
         Ok(nix::unistd::close(fd)?)
     }
@@ -206,7 +217,7 @@ impl Channel {
     }
 
     /// The descriptor, while I/O makes sense.
-    fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
+    pub(crate) fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
         if self.state() == State::Closed || self.has(Marks::LOST) {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the channel is closed"));
         }
@@ -220,6 +231,11 @@ impl Channel {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.open_fd()
+    }
+
+    /// `EBADF` if the number was closed behind our back.
+    pub(crate) fn check_owned(&self) -> io::Result<()> {
+        if self.is_lost() { Err(Errno::EBADF.into()) } else { Ok(()) }
     }
 
     /// Whether the number was closed behind our back.

@@ -135,10 +135,18 @@ impl Channel {
         Ok(())
     }
 
+    /// Whether a connect has nothing to wait for: a datagram socket only notes its peer.
+    pub(crate) fn connects_at_once(&self) -> bool {
+        self.kind == Kind::Datagram
+    }
+
     /// Reads, once, what became of the connect.
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
-        // A datagram socket is connected at once; an error is that of a datagram sent since.
-        if self.kind != Kind::Datagram {
+        if let Some(errno) = self.failure.take() {
+            return Err(errno.into());
+        }
+        // Where it connects at once, an error is that of a datagram sent since.
+        if !self.connects_at_once() {
             let errno =
                 socket::getsockopt(self, sockopt::SocketError).map_err(|errno| self.note(errno))?;
             if errno != 0 {
@@ -149,7 +157,7 @@ impl Channel {
                 .map_err(|errno| self.note(errno))?;
         }
         self.state.set(State::Connected);
-        self.shutdown_if_sent()
+        self.shut_down_if_due()
     }
 
     /// Accepts a connection, if one is there (asyncore's `accept`).
@@ -170,7 +178,7 @@ impl Channel {
         let error = match asyncore_backends::accept(fd) {
             Ok((fd, peer)) => {
                 let peer = peer.as_ref().map_or(Address::Unnamed, Address::from_raw);
-                self.unmark(Marks::STALL_TOLD);
+                self.unmark(Marks::STALL_TOLD | Marks::ACCEPT_STALLED);
                 self.mark(Marks::ACCEPTED);
                 let channel = Self::with(fd, self.kind, State::Connected, Some(peer.clone()));
                 return Ok(Some((channel, peer)));
@@ -272,37 +280,41 @@ impl Channel {
         Ok(count)
     }
 
-    /// Ends one side of the connection or both; the end of the output waits for a connect that is
-    /// under way and for what was pushed.
+    /// Ends one side of the connection or both; both wait for a connect that is under way, and the
+    /// end of the output for what was pushed.
     ///
     /// # Errors
     ///
     /// Those of `shutdown(2)`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let fd = self.open_fd()?.as_raw_fd();
+        self.open_fd()?;
         if matches!(self.kind, Kind::File(_)) {
             return Err(Errno::ENOTSOCK.into());
         }
         if how != Shutdown::Write {
-            let result = socket::shutdown(fd, socket::Shutdown::Read);
-            self.sent(result.map(|()| 0))?;
+            self.mark(Marks::SHUTDOWN_INPUT);
         }
-        if how == Shutdown::Read {
-            Ok(())
-        } else {
+        if how != Shutdown::Read {
             self.mark(Marks::SHUTDOWN_WHEN_SENT);
-            self.shutdown_if_sent()
         }
+        self.shut_down_if_due()
     }
 
-    /// Ends the output if that was asked for and nothing is left to send.
-    pub(super) fn shutdown_if_sent(&self) -> io::Result<()> {
-        let waits = self.queued() > 0 || self.state() == State::Connecting;
-        if waits || !self.has(Marks::SHUTDOWN_WHEN_SENT) {
+    /// Ends the sides that are to be ended, unless a connect or the queue is in the way.
+    pub(super) fn shut_down_if_due(&self) -> io::Result<()> {
+        let fd = self.open_fd()?.as_raw_fd();
+        if self.state() == State::Connecting {
+            return Ok(());
+        }
+        if self.has(Marks::SHUTDOWN_INPUT) {
+            self.unmark(Marks::SHUTDOWN_INPUT);
+            socket::shutdown(fd, socket::Shutdown::Read).map_err(|errno| self.note(errno))?;
+        }
+        if !self.has(Marks::SHUTDOWN_WHEN_SENT) || self.queued() > 0 {
             return Ok(());
         }
         self.unmark(Marks::SHUTDOWN_WHEN_SENT);
-        let result = socket::shutdown(self.open_fd()?.as_raw_fd(), socket::Shutdown::Write);
+        let result = socket::shutdown(fd, socket::Shutdown::Write);
         self.sent(result.map(|()| 0))?;
         self.mark(Marks::OUTPUT_ENDED);
         Ok(())
@@ -346,11 +358,16 @@ impl Channel {
 
     /// Whether the peer is gone and left nothing unread, which nobody else will find out.
     pub(crate) fn has_ended_unread(&self) -> bool {
-        if !matches!(self.kind, Kind::Stream | Kind::SeqPacket) {
-            return false;
-        }
-        // A read of it, so that an end or a broken connection is noted.
-        let peek = retry(|| socket::recv(self.number(), &mut [0], MsgFlags::MSG_PEEK));
+        let Ok(fd) = self.open_fd() else { return false };
+        let peek = match self.kind {
+            Kind::Stream | Kind::SeqPacket => {
+                retry(|| socket::recv(fd.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK))
+            }
+            Kind::Datagram => return false,
+            // Readable, and nothing to read. What cannot say how much there is has no end.
+            Kind::File(_) => Ok(asyncore_backends::unread(fd).unwrap_or(1)),
+        };
+        // Taken as a read, so that an end or a broken connection is noted.
         let _ = self.received(peek, false);
         self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
     }
@@ -368,8 +385,13 @@ impl Found {
     pub(super) fn into_channel(self, fd: OwnedFd) -> Channel {
         let channel = Channel::with(fd, self.kind, self.state, self.peer);
         if let Some(errno) = self.failure {
+            if channel.breaks(errno) {
+                channel.mark(Marks::INPUT_FAILED);
+            } else {
+                // Not of a connection that was: the connect has failed.
+                channel.state.set(State::Connecting);
+            }
             channel.failure.set(Some(errno));
-            channel.mark(Marks::INPUT_FAILED);
         }
         channel
     }
@@ -414,6 +436,16 @@ pub(super) fn send(fd: BorrowedFd<'_>, data: &[u8]) -> nix::Result<usize> {
 
 pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> nix::Result<usize> {
     socket::sendmsg::<()>(fd.as_raw_fd(), buffers, &[], no_signal(), None)
+}
+
+/// Reads and forgets what has come, within reason.
+pub(super) fn discard_input(fd: BorrowedFd<'_>) {
+    let mut buffer = [0; 16 << 10];
+    for _ in 0..64 {
+        if !matches!(recv(fd, &mut buffer), Ok(1..)) {
+            return;
+        }
+    }
 }
 
 /// Errors that `accept(2)` passes on from the connection it would have returned.

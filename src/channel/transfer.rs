@@ -5,6 +5,9 @@ use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
+/// What the kernel takes in one vectored call (`IOV_MAX` of Linux and the BSDs).
+const MOST_BUFFERS: usize = 1024;
+
 /// Sending and receiving.
 impl Channel {
     /// Reads what is there (asyncore's `recv`); `read(2)` for a file.
@@ -35,6 +38,8 @@ impl Channel {
     /// Those of [`recv`](Self::recv).
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let fd = self.io_fd()?;
+        let count = buffers.len().min(MOST_BUFFERS);
+        let buffers = &mut buffers[..count];
         let result = retry(|| nix::sys::uio::readv(fd, buffers));
         self.received(result, buffers.iter().all(|buffer| buffer.is_empty()))
     }
@@ -64,6 +69,7 @@ impl Channel {
     pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         self.check_direct()?;
         let fd = self.open_fd()?;
+        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
         let result = match self.kind {
             Kind::File(_) => retry(|| nix::sys::uio::writev(fd, buffers)),
             _ => retry(|| socket::send_vectored(fd, buffers)),
@@ -74,8 +80,8 @@ impl Channel {
     /// Sends all of `data`: now what the kernel takes, the rest when the channel is writable
     /// (`send` of asyncore's `dispatcher_with_send`).
     ///
-    /// While the channel connects, and while writing is [paused](Self::pause), everything waits. The reactor sends in pieces of at most
-    /// 64 KiB, and the cost is linear in the bytes queued.
+    /// While the channel connects, and while writing is [paused](Self::pause), everything waits.
+    /// The reactor sends in pieces of at most 64 KiB, and the cost is linear in the bytes queued.
     ///
     /// # Errors
     ///
@@ -131,7 +137,7 @@ impl Channel {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        self.shutdown_if_sent()
+        self.shut_down_if_due()
     }
 
     fn transmit(&self, data: &[u8]) -> io::Result<usize> {
@@ -219,7 +225,7 @@ impl Channel {
     }
 
     /// Whether `errno` says that the connection is over.
-    fn breaks(&self, errno: Errno) -> bool {
+    pub(super) fn breaks(&self, errno: Errno) -> bool {
         self.kind != Kind::Datagram
             && self.state() == State::Connected
             && matches!(

@@ -7,7 +7,8 @@ use std::io;
 
 /// What the channel is watched for, and when it is over.
 impl Channel {
-    /// Stops to watch for `interest`, whatever the dispatcher wants, until [`resume`](Self::resume).
+    /// Stops to watch for `interest`, whatever the dispatcher wants, until it is
+    /// [resumed](Self::resume).
     ///
     /// Back-pressure: data, end of file and hang-ups stay where they are, and nothing of them is
     /// lost. Pausing `WRITE` also holds up what was pushed.
@@ -26,7 +27,7 @@ impl Channel {
     ///
     /// By default the end of the input closes the channel, as in asyncore, once what was pushed is
     /// sent. With half-close on, only reading ends; the channel closes when its own output is shut
-    /// down as well.
+    /// down as well. Until then it is watched only while it has something to write.
     pub fn set_half_close(&self, on: bool) {
         self.marks.update(|mut marks| {
             marks.set(Marks::HALF_CLOSE, on);
@@ -37,7 +38,8 @@ impl Channel {
     /// Forgets what another dispatcher, or another reactor, did not handle.
     pub(crate) fn start_afresh(&self) {
         self.unhandled.set(Interest::empty());
-        self.unmark(Marks::PRIORITY_TOLD | Marks::ACCEPT_STALLED | Marks::STALL_TOLD);
+        let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
+        self.unmark(of_before | Marks::ACCEPT_STALLED);
     }
 
     /// What the channel can be watched for, if its dispatcher wants it.

@@ -474,6 +474,20 @@ on_both_backends! {
     }
 
     #[cfg(target_os = "linux")]
+    fn b35_a_shutdown_leaves_a_connect_under_way_alone<B>() {
+        let (channel, _listener, _filling) = unanswered();
+        channel.push(b"later").unwrap();
+        for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+            channel.shutdown(how).unwrap();
+        }
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let key = reactor.add_channel(channel, Probe::new("a", &log)).unwrap();
+        assert_quiet(&mut reactor);
+        let channel = reactor.channel(key).unwrap();
+        assert_eq!((channel.state(), channel.queued()), (State::Connecting, 5));
+    }
+
+    #[cfg(target_os = "linux")]
     fn b35_with_nothing_to_send_close_when_sent_does_not_wait_for_the_connect<B>() {
         let (channel, _listener, _filling) = unanswered();
         let (log, mut reactor) = (Log::default(), reactor::<B>());

@@ -77,7 +77,7 @@ on_both_backends! {
             reactor.add_channel(Channel::new(ours).unwrap(), Probe::new("a", &log)).unwrap();
         let (channel, probe) = reactor.del_channel(key).unwrap();
         drop((reactor, probe));
-        let mut ours = UnixStream::from(channel.into_fd());
+        let mut ours = UnixStream::from(channel.into_fd().unwrap());
         ours.write_all(b"x").unwrap();
         assert_eq!(theirs.read(&mut [0; 8]).unwrap(), 1);
     }
