@@ -86,8 +86,7 @@ on_both_backends! {
         let channel = Channel::create_socket(Family::Unix, Type::Datagram).unwrap();
         channel.bind(&ours).unwrap();
         channel.connect(&theirs).unwrap();
-        peer.connect(&ours).unwrap();
-        peer.send(b"hello").unwrap();
+        peer.send_to(b"hello", &ours).unwrap();
         let (log, mut reactor) = (Log::default(), reactor::<B>());
         reactor.add_channel(channel, Probe::new("a", &log)).unwrap();
         reactor.poll(None).unwrap();
