@@ -11,7 +11,7 @@ mod common;
 
 use asyncore::{
     Address, Backend, Channel, Context, Dispatcher, Family, FileWrapper, Interest, Key, Poll,
-    Reactor, Select, Type,
+    Reactor, Select, State, Type,
 };
 use common::{Log, name_of};
 use nix::{
@@ -200,7 +200,12 @@ fn meddle(site: &mut impl Site, world: &Shared, random: &mut Random) {
         2 => {
             let taken = site.del(key);
             log.push(format!("take {target} {}", taken.is_some()));
-            if let Some((channel, actor)) = taken.filter(|_| random.one_in(2)) {
+            let again = random.one_in(2);
+            // One that was closed meanwhile would be refused.
+            if let Some((channel, actor)) = taken
+                && again
+                && channel.state() != State::Closed
+            {
                 add(site, world, channel, actor);
             }
         }
