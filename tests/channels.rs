@@ -2,9 +2,10 @@
 
 mod common;
 
-use asyncore::{Address, Channel, Dispatcher, Family, Key, Reactor, State, Type};
+use asyncore::{Address, Channel, Dispatcher, Family, Interest, Key, Reactor, State, Type};
 use common::{
-    Log, Probe, assert_quiet, on_both_backends, poll_until, reactor, run_out, tcp_pair, wait_for,
+    Log, Probe, assert_quiet, name_of, on_both_backends, poll_until, reactor, run_out, tcp_pair,
+    wait_for,
 };
 use nix::{
     poll::PollFlags,
@@ -136,6 +137,21 @@ on_both_backends! {
         assert_eq!(log.take(), ["close None"]);
     }
 
+    fn nothing_is_queued_for_a_pipe_that_can_only_be_read<B>() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let probe = Probe::new("a", &log);
+        let key = reactor.add_channel(Channel::new(reader).unwrap(), probe).unwrap();
+        for paused in [Interest::empty(), Interest::WRITE] {
+            reactor.pause(key, paused);
+            let error = reactor.channel(key).unwrap().push(b"x").unwrap_err();
+            assert_eq!(name_of(&error), "EBADF");
+        }
+        drop(writer);
+        run_out(&mut reactor);
+        assert_eq!(log.take(), ["a.eof", "a.close", "a.drop"]);
+    }
+
     fn a_pipe_with_something_unread_waits_for_who_reads_it<B>() {
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"kept").unwrap();
@@ -220,7 +236,7 @@ on_both_backends! {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&server));
         let mut reactor: Reactor<B> = reactor();
         let key = reactor.add_channel(server, Nothing).unwrap();
-        reactor.pause(key, asyncore::Interest::WRITE);
+        reactor.pause(key, Interest::WRITE);
         reactor.channel(key).unwrap().push(b"12345").unwrap();
         let shown = format!("{reactor:?}");
         let channel = format!("<channel fd {fd} connected {peer} 5 bytes queued>");

@@ -55,6 +55,7 @@ impl Channel {
     ///   are waiting.
     /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
     /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): the output has ended.
+    /// * `EBADF`: a file that is not open for writing.
     /// * What `send(2)` says. An errno that means a broken connection also ends the channel.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
         self.check_direct()?;
@@ -159,6 +160,11 @@ impl Channel {
         };
         if !connected {
             return Err(Errno::ENOTCONN.into());
+        }
+        if let Kind::File(access) = self.kind
+            && !access.possible().contains(Interest::WRITE)
+        {
+            return Err(Errno::EBADF.into());
         }
         let over = Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT | Marks::SHUTDOWN_WHEN_SENT;
         if self.has(over) {
