@@ -1,6 +1,9 @@
 //! The remote handle: the only thing of a reactor that crosses threads.
 
-use crate::{Channel, Context, Dispatcher, channel::no_signal};
+use crate::{
+    Channel, Context, Dispatcher,
+    channel::{no_signal, retry},
+};
 use nix::sys::socket::send;
 use std::{
     io,
@@ -47,14 +50,10 @@ impl Remote {
     ///
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe): the reactor is gone.
     pub fn wake(&self) -> io::Result<()> {
-        loop {
-            let sent = send(self.shared.writer.as_raw_fd(), &[1], no_signal());
-            return match sent {
-                // Full: a wake is pending.
-                Ok(_) | Err(nix::Error::EAGAIN) => Ok(()),
-                Err(nix::Error::EINTR) => continue,
-                Err(errno) => Err(errno.into()),
-            };
+        match retry(|| send(self.shared.writer.as_raw_fd(), &[1], no_signal())) {
+            // Full: a wake is pending.
+            Ok(_) | Err(nix::Error::EAGAIN) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
     }
 

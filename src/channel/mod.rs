@@ -12,6 +12,7 @@ pub use file::{FileWrapper, file_dispatcher};
 pub use out_buffer::{DEFAULT_QUEUE_LIMIT, QueueFull};
 pub(crate) use socket::no_signal;
 pub use socket::{Family, Type};
+pub(crate) use transfer::retry;
 
 use crate::diagnostics::diagnose;
 use asyncore_backends::Interest;

@@ -1,8 +1,6 @@
 //! What a socket can do: asyncore's `create_socket`, `bind`, `listen`, `connect`, `accept`, ...
 
-use super::{
-    Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, transfer::retry,
-};
+use super::{Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, retry};
 use nix::{
     errno::Errno,
     sys::socket::{
@@ -243,8 +241,7 @@ impl Channel {
     ///
     /// Those of [`send`](Self::send). On a datagram socket they do not end the channel.
     pub fn send_to(&self, data: &[u8], address: impl ToAddress) -> io::Result<usize> {
-        self.check_direct()?;
-        let fd = self.open_fd()?.as_raw_fd();
+        let fd = self.direct_fd()?.as_raw_fd();
         let address = address.to_address()?;
         let result =
             address.with_raw(|raw| Ok(retry(|| socket::sendto(fd, data, raw, no_signal()))));
@@ -257,8 +254,7 @@ impl Channel {
     ///
     /// Those of [`send`](Self::send).
     pub fn send_oob(&self, data: &[u8]) -> io::Result<usize> {
-        self.check_direct()?;
-        let fd = self.open_fd()?.as_raw_fd();
+        let fd = self.direct_fd()?.as_raw_fd();
         self.sent(retry(|| socket::send(fd, data, MsgFlags::MSG_OOB | no_signal())))
     }
 
@@ -326,6 +322,7 @@ impl Channel {
     ///
     /// Those of `getsockname(2)`: `ENOTSOCK` for a file.
     pub fn local_addr(&self) -> io::Result<Address> {
+        self.check_owned()?;
         let raw = socket::getsockname::<SockaddrStorage>(self.number())?;
         Ok(Address::from_raw(&raw))
     }

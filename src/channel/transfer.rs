@@ -3,7 +3,10 @@
 use super::{Channel, Kind, Marks, State, socket};
 use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    os::fd::BorrowedFd,
+};
 
 /// What the kernel takes in one vectored call (`IOV_MAX` of Linux and the BSDs).
 const MOST_BUFFERS: usize = 1024;
@@ -58,7 +61,7 @@ impl Channel {
     /// * `EBADF`: a file that is not open for writing.
     /// * What `send(2)` says. An errno that means a broken connection also ends the channel.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.check_direct()?;
+        self.direct_fd()?;
         self.transmit(data)
     }
 
@@ -68,8 +71,7 @@ impl Channel {
     ///
     /// Those of [`send`](Self::send).
     pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.check_direct()?;
-        let fd = self.open_fd()?;
+        let fd = self.direct_fd()?;
         let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
         let result = match self.kind {
             Kind::File(_) => retry(|| nix::sys::uio::writev(fd, buffers)),
@@ -173,11 +175,11 @@ impl Channel {
         Ok(())
     }
 
-    /// Whether bytes may go out past the queue.
-    pub(super) fn check_direct(&self) -> io::Result<()> {
+    /// The descriptor, if bytes may go out now and past the queue.
+    pub(super) fn direct_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.check_output()?;
-        self.io_fd()?;
-        if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        let fd = self.io_fd()?;
+        if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(fd) }
     }
 
     /// Every result of a read comes by here.
@@ -299,7 +301,7 @@ impl Write for Channel {
 }
 
 /// `EINTR` never surfaces.
-pub(super) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
