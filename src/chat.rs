@@ -400,7 +400,6 @@ impl Error for InputTooLong {}
 /// How much is read at once.
 const AT_ONCE: usize = 16 << 10;
 
-/// A handler's callback.
 impl<C: AsyncChat> Dispatcher for Chat<C> {
     fn readable(&self, channel: &Channel) -> bool {
         self.handler.readable(channel)
@@ -425,18 +424,13 @@ impl<C: AsyncChat> Dispatcher for Chat<C> {
         let (front, back) = buffer.split_at_mut(held.len());
         front.copy_from_slice(held);
         let result = cx.recv(back);
-        let ended = match &result {
-            Ok(count) => *count == 0 && cx.input_has_ended(),
-            Err(error) => cx.knows(error),
-        };
-        let count = held.len() + *result.as_ref().unwrap_or(&0);
-        if ended {
-            self.cut(cx, &buffer[..count], true)?;
-            if result.is_ok() && !cx.is_closing() {
-                self.call(cx, |handler, cx| handler.handle_eof(cx))?;
-            }
-        } else if result.is_ok() {
-            self.cut(cx, &buffer[..count], false)?;
+        let over = cx.input_is_over();
+        if over || result.is_ok() {
+            let end = held.len() + *result.as_ref().unwrap_or(&0);
+            self.cut(cx, &buffer[..end], over)?;
+        }
+        if over && result.is_ok() && !cx.is_closing() {
+            self.call(cx, |handler, cx| handler.handle_eof(cx))?;
         }
         result.map(drop)
     }
@@ -457,47 +451,47 @@ impl<C: AsyncChat> Dispatcher for Chat<C> {
     }
 }
 
+/// From what was read to callbacks.
 impl<C: AsyncChat> Chat<C> {
     /// Gives out what was read, and holds what may be the beginning of a terminator, unless this
     /// is the `last` of it.
     fn cut(&mut self, cx: &mut Context<'_>, mut data: &[u8], last: bool) -> io::Result<()> {
         self.input.release();
-        while !cx.is_closing() && !self.input.is_discarded() {
-            let Some(piece) = self
-                .input
-                .next(data)
-                .or_else(|| (last && !data.is_empty()).then(|| self.input.last(data)))
-            else {
+        while self.goes_on(cx) {
+            let Some(piece) = self.input.next(data, last) else {
                 self.input.hold(data);
                 break;
             };
-            data = piece.rest;
             if !piece.data.is_empty() {
-                let result =
-                    self.call(cx, |handler, cx| handler.collect_incoming_data(cx, piece.data));
-                self.settle(cx, result)?;
-                if cx.is_closing() || self.input.is_discarded() {
-                    break;
-                }
+                self.tell(cx, |handler, cx| handler.collect_incoming_data(cx, piece.data))?;
             }
             match piece.end {
+                _ if !self.goes_on(cx) => {}
                 End::More => {}
-                End::Terminator => {
-                    let result = self.call(cx, |handler, cx| handler.found_terminator(cx));
-                    self.settle(cx, result)?;
-                }
+                End::Terminator => self.tell(cx, |handler, cx| handler.found_terminator(cx))?,
                 End::TooLong => {
-                    self.settle(cx, Err(self.input.too_long()))?;
+                    let error = self.input.too_long();
+                    self.tell(cx, |_, _| Err(error))?;
                     drop(self.input.take_collected());
                 }
             }
+            data = piece.rest;
         }
         Ok(())
     }
 
-    /// Deals with a failure in the middle of the input, so that the rest of it is not lost.
-    fn settle(&mut self, cx: &mut Context<'_>, result: io::Result<()>) -> io::Result<()> {
-        let Err(error) = result else { return Ok(()) };
+    fn goes_on(&self, channel: &Channel) -> bool {
+        !channel.is_closing() && !self.input.is_discarded()
+    }
+
+    /// Calls the handler in the middle of the input. A failure goes to its `handle_error` at once,
+    /// so that the rest of the input is not lost.
+    fn tell(
+        &mut self,
+        cx: &mut Context<'_>,
+        callback: impl FnOnce(&mut C, &mut ChatContext<'_, '_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Err(error) = self.call(cx, callback) else { return Ok(()) };
         if is_harmless(cx, &error) {
             return Ok(());
         }
@@ -505,7 +499,7 @@ impl<C: AsyncChat> Chat<C> {
             return Err(error);
         }
         self.call(cx, |handler, cx| handler.handle_error(cx, error)).map_err(|cause| {
-            // It comes back in handle_error.
+            // Whatever it is, it ends the channel: it comes back in handle_error.
             self.given_up = Some(cause);
             io::ErrorKind::Other.into()
         })

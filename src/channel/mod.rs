@@ -300,11 +300,10 @@ impl fmt::Debug for Channel {
             }
             _ => {}
         }
-        if self.queued() > 0 {
-            write!(f, " {} bytes queued", self.queued())?;
-        }
-        if self.out.borrow().producers() > 0 {
-            write!(f, " {} producers", self.out.borrow().producers())?;
+        match (self.queued(), self.out.borrow().producers()) {
+            (0, 0) => {}
+            (bytes, 0) => write!(f, " {bytes} bytes queued")?,
+            (bytes, producers) => write!(f, " {bytes} bytes queued, {producers} producers")?,
         }
         f.write_str(">")
     }

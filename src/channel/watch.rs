@@ -96,9 +96,9 @@ impl Channel {
         }
     }
 
-    /// Whether the peer will send no more.
-    pub(crate) fn input_has_ended(&self) -> bool {
-        self.has(Marks::INPUT_ENDED)
+    /// Whether nothing more can be read: the peer has ended its output, or the connection broke.
+    pub(crate) fn input_is_over(&self) -> bool {
+        self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
     }
 
     /// Whether nothing more is to be read: the channel is closed, or will be once all is sent.

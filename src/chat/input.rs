@@ -96,6 +96,10 @@ impl Input {
 
     /// What was held is about to be cut, with what was read after it.
     pub(super) fn release(&mut self) {
+        if self.held.is_empty() {
+            // Cutting may have been given up in the middle.
+            self.matched = 0;
+        }
         self.held.clear();
         self.discarded = false;
     }
@@ -106,12 +110,16 @@ impl Input {
     }
 
     /// The next piece of `data`; `None` if nothing is left but what may be the beginning of the
-    /// terminator.
+    /// terminator. If this is the `last` of the input, it is none.
     ///
     /// The state is that after the piece, so whoever is given it may set another terminator.
-    pub(super) fn next<'d>(&mut self, data: &'d [u8]) -> Option<Piece<'d>> {
+    pub(super) fn next<'d>(&mut self, data: &'d [u8], last: bool) -> Option<Piece<'d>> {
         if self.matched == data.len() {
-            return None;
+            if !last || data.is_empty() {
+                return None;
+            }
+            self.matched = 0;
+            return Some(self.within_limit(data, data.len(), data.len(), false));
         }
         let terminator = match &mut self.terminator {
             Terminator::None => return Some(Piece { data, end: End::More, rest: &[] }),
@@ -134,12 +142,6 @@ impl Input {
         };
         self.matched = found.err().unwrap_or(0);
         Some(self.within_limit(data, length, after, found.is_ok()))
-    }
-
-    /// The piece that `held` is, now that nothing comes after it.
-    pub(super) fn last<'d>(&mut self, held: &'d [u8]) -> Piece<'d> {
-        self.matched = 0;
-        self.within_limit(held, held.len(), held.len(), false)
     }
 
     /// The first `length` bytes of `data`, unless that is beyond the limit.
