@@ -9,14 +9,11 @@ use std::{collections::VecDeque, error::Error, fmt, io};
 pub const DEFAULT_QUEUE_LIMIT: usize = 64 << 20;
 
 /// The most that is handed to the kernel at once, so that one bulky channel does not hold up the
-/// others for long.
+/// others for long; and what producers are asked for, so that small pieces do not go one by one.
 const AT_ONCE: usize = 64 << 10;
 
 /// More room than this is given back when the queue has drained.
 const KEPT: usize = 16 << 10;
-
-/// Producers are asked until this much is there, so that small pieces are not sent one by one.
-const WORTH_SENDING: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(super) struct OutBuffer {
@@ -94,10 +91,10 @@ impl OutBuffer {
         self.later.get_or_insert_default().stages.push_back(stage);
     }
 
-    /// Takes out the producer whose turn it is, with an empty buffer for it, unless enough is there
+    /// Takes out the producer whose turn it is, with an empty buffer for it, unless there is enough
     /// to be sent.
     pub(super) fn take_producer(&mut self) -> Option<(Box<dyn Producer>, Vec<u8>)> {
-        if self.queue.len() >= WORTH_SENDING {
+        if self.queue.len() >= AT_ONCE {
             return None;
         }
         let later = self.later.as_mut()?;

@@ -12,6 +12,12 @@ use std::borrow::Cow;
 /// assert_eq!(Terminator::from("\r\n"), Terminator::Bytes(b"\r\n".into()));
 /// assert_eq!(Terminator::from(512), Terminator::Length(512));
 /// ```
+///
+/// A negative length is refused by the compiler:
+///
+/// ```compile_fail,E0277
+/// asyncore::Terminator::from(-1);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Terminator {
     /// These bytes, which are not part of the input that they end. Without any it is `None`.
