@@ -201,6 +201,7 @@ impl Error for QueueFull {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Channel;
 
     #[test]
     fn what_is_pushed_comes_out_in_order_and_the_room_is_given_back() {
@@ -234,5 +235,37 @@ mod tests {
         let full = error.get_ref().unwrap().downcast_ref::<QueueFull>().unwrap();
         assert_eq!(*full, QueueFull { queued: 4, pushed: 7, limit: 10 });
         assert!(buffer.check_room(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_pushed_behind_a_producer_waits_and_is_copied_only_if_it_is_little() {
+        for behind in [10, AT_ONCE, AT_ONCE + 1] {
+            let mut buffer = OutBuffer::new();
+            let nothing = |_: &Channel, _: &mut Vec<u8>| Ok(());
+            buffer.push(b"front").unwrap();
+            buffer.push_producer(Box::new(nothing));
+            buffer.push(&vec![b'x'; behind - 1]).unwrap();
+            buffer.push(b"y").unwrap();
+            assert_eq!((buffer.front(), buffer.len()), (b"front".as_slice(), 5 + behind));
+
+            let (producer, spare) = buffer.take_producer().unwrap();
+            assert!(spare.is_empty() && buffer.misses_producer() && !buffer.is_empty());
+            assert!(buffer.take_producer().is_none());
+            buffer.put_back(b"made".to_vec(), Some(producer));
+            assert_eq!(buffer.len(), 9 + behind);
+            buffer.take_producer().unwrap();
+            buffer.put_back(Vec::new(), None);
+            assert_eq!((buffer.producers(), buffer.len()), (0, 9 + behind));
+            assert_eq!(buffer.queue.len(), if behind > AT_ONCE { 9 } else { 9 + behind });
+
+            let mut sent = Vec::new();
+            while !buffer.is_empty() {
+                sent.extend_from_slice(buffer.front());
+                buffer.consume(buffer.front().len());
+            }
+            let expected = [b"frontmade", &vec![b'x'; behind - 1][..], b"y"].concat();
+            assert!(sent == expected);
+            assert!(buffer.queue.capacity() <= KEPT);
+        }
     }
 }
