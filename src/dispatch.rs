@@ -77,7 +77,7 @@ impl Running<'_> {
             }
         }
         if self.wants(ready, Interest::WRITE) {
-            if self.channel().queued() > 0 {
+            if self.channel().has_output() {
                 let result = self.channel().flush_queue();
                 self.settle(result);
             } else {
@@ -181,7 +181,7 @@ impl Running<'_> {
 }
 
 /// Whether an error needs no `handle_error` now: it is none, or the channel's end will tell it.
-fn is_harmless(channel: &Channel, error: &io::Error) -> bool {
+pub(crate) fn is_harmless(channel: &Channel, error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
         || channel.knows(error)
 }

@@ -52,6 +52,8 @@
 //!   is only borrowed.
 //! - [`Dispatcher`] is the other half, the callbacks. All have defaults. Its page has the order in
 //!   which they come.
+//! - [`Chat`] and [`AsyncChat`] are asynchat: input cut at terminators. A [`Producer`] is output
+//!   made as it can be sent, on any channel.
 //! - [`Context`] is what a callback gets: its own channel, and every other one by its key.
 //! - [`Key`] names a channel. It is typed, so it gives the dispatcher back, and a stale key finds
 //!   nothing.
@@ -75,6 +77,7 @@
 
 mod builder;
 mod channel;
+mod chat;
 mod context;
 mod diagnostics;
 mod dispatch;
@@ -95,9 +98,10 @@ pub use asyncore_backends::Select;
 pub use asyncore_backends::{Backend, Event, Interest, Readiness};
 pub use builder::Builder;
 pub use channel::{
-    Address, Channel, DEFAULT_QUEUE_LIMIT, Family, FileWrapper, QueueFull, State, ToAddress, Type,
-    file_dispatcher,
+    Address, Channel, DEFAULT_QUEUE_LIMIT, Family, FileProducer, FileWrapper, IteratorProducer,
+    Producer, QueueFull, SimpleProducer, State, ToAddress, Type, file_dispatcher,
 };
+pub use chat::{AsyncChat, Chat, ChatContext, DEFAULT_INPUT_LIMIT, InputTooLong, Terminator};
 pub use context::Context;
 pub use dispatcher::Dispatcher;
 pub use key::Key;

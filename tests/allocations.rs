@@ -4,7 +4,9 @@
 mod common;
 
 use allocation_counter::measure;
-use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor};
+use asyncore::{
+    AsyncChat, Backend, Channel, Chat, ChatContext, Context, Dispatcher, Interest, Key, Reactor,
+};
 use common::{on_both_backends, reactor};
 use std::{
     io::{self, Read, Write},
@@ -123,6 +125,63 @@ on_both_backends! {
                 while peer.read(&mut buffer).is_ok_and(|count| count > 0) {}
                 reactor.poll(Some(Duration::ZERO)).unwrap();
             }
+        });
+    }
+
+    fn i05_a_channel_that_streams_from_a_producer_allocates_nothing<B>() {
+        let (mut reactor, keys, peers) = echo::<B>();
+        let (key, mut peer) = (keys[0], &peers[0]);
+        peer.set_nonblocking(true).unwrap();
+        // Small pieces that are put together, and one that is more than is sent at once.
+        let mut sizes = [100_usize, 20_000, 1, 100_000].into_iter().cycle();
+        let channel = reactor.channel(key).unwrap();
+        let endless = move |_: &Channel, out: &mut Vec<u8>| {
+            out.resize(sizes.next().unwrap_or(1), b'x');
+            Ok(())
+        };
+        channel.push_with_producer(endless).unwrap();
+        channel.push(b"behind it").unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        assert_steady(|_| {
+            served(&mut reactor, 1);
+            while peer.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        });
+    }
+
+    fn i05_a_chat_allocates_nothing<B>() {
+        struct Lines(usize);
+        impl AsyncChat for Lines {
+            fn collect_incoming_data(
+                &mut self,
+                cx: &mut ChatContext<'_, '_>,
+                data: &[u8],
+            ) -> io::Result<()> {
+                cx.push(data)
+            }
+
+            fn found_terminator(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+                self.0 += 1;
+                // A head, a body of a length, and so on.
+                match self.0 % 3 {
+                    1 => cx.set_terminator(3),
+                    _ => cx.set_terminator("\r\n\r\n"),
+                }
+                cx.push(b"\n")
+            }
+        }
+        let (mut reactor, _keys, _peers) = echo::<B>();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let chat = Chat::new(Lines(0), "\r\n\r\n");
+        reactor.add_channel(Channel::new(ours).unwrap(), chat).unwrap();
+        let input = b"head\r\n\r\n123\r\n\r\n";
+        assert_steady(|pass| {
+            // Terminators come in two parts, too.
+            let (first, second) = input.split_at(pass % input.len());
+            for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+                theirs.write_all(part).unwrap();
+                served(&mut reactor, 1);
+            }
+            theirs.read_exact(&mut [0; 10]).unwrap();
         });
     }
 

@@ -3,6 +3,7 @@
 mod address;
 mod file;
 mod out_buffer;
+mod producer;
 mod socket;
 mod transfer;
 mod watch;
@@ -10,6 +11,7 @@ mod watch;
 pub use address::{Address, ToAddress};
 pub use file::{FileWrapper, file_dispatcher};
 pub use out_buffer::{DEFAULT_QUEUE_LIMIT, QueueFull};
+pub use producer::{FileProducer, IteratorProducer, Producer, SimpleProducer};
 pub(crate) use socket::no_signal;
 pub use socket::{Family, Type};
 pub(crate) use transfer::retry;
@@ -161,7 +163,8 @@ impl Channel {
     /// Closing twice is harmless.
     pub fn close(&self) {
         self.state.set(State::Closed);
-        self.out.borrow_mut().clear();
+        let unsent = self.out.borrow_mut().clear();
+        drop(unsent);
     }
 
     /// Closes the channel once everything that was pushed is sent, with a `handle_close`
@@ -297,8 +300,10 @@ impl fmt::Debug for Channel {
             }
             _ => {}
         }
-        if self.queued() > 0 {
-            write!(f, " {} bytes queued", self.queued())?;
+        match (self.queued(), self.out.borrow().producers()) {
+            (0, 0) => {}
+            (bytes, 0) => write!(f, " {bytes} bytes queued")?,
+            (bytes, producers) => write!(f, " {bytes} bytes queued, {producers} producers")?,
         }
         f.write_str(">")
     }

@@ -1,5 +1,7 @@
-//! What was pushed and not yet sent: the queue of asyncore's `dispatcher_with_send`, linear.
+//! What was pushed and not yet sent: the queue of asyncore's `dispatcher_with_send`, linear, and
+//! the producers of asynchat's `async_chat`.
 
+use super::Producer;
 use std::{collections::VecDeque, error::Error, fmt, io};
 
 /// How many bytes a channel queues at the most unless
@@ -7,7 +9,7 @@ use std::{collections::VecDeque, error::Error, fmt, io};
 pub const DEFAULT_QUEUE_LIMIT: usize = 64 << 20;
 
 /// The most that is handed to the kernel at once, so that one bulky channel does not hold up the
-/// others for long.
+/// others for long; and what producers are asked for, so that small pieces do not go one by one.
 const AT_ONCE: usize = 64 << 10;
 
 /// More room than this is given back when the queue has drained.
@@ -15,39 +17,126 @@ const KEPT: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(super) struct OutBuffer {
+    /// What goes out first.
     queue: VecDeque<u8>,
     limit: usize,
+    /// What comes after it, if there are producers.
+    later: Option<Box<Later>>,
+}
+
+/// Producers, and what was pushed behind them.
+#[derive(Debug, Default)]
+struct Later {
+    stages: VecDeque<Stage>,
+    /// How much was pushed behind producers.
+    bytes: usize,
+    /// For the next piece: it and the queue change places.
+    spare: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    /// `None` while it runs.
+    producer: Option<Box<dyn Producer>>,
+    behind: VecDeque<u8>,
 }
 
 impl OutBuffer {
     pub(super) const fn new() -> Self {
-        Self { queue: VecDeque::new(), limit: DEFAULT_QUEUE_LIMIT }
+        Self { queue: VecDeque::new(), limit: DEFAULT_QUEUE_LIMIT, later: None }
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
+    /// How many bytes there are already.
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.later.as_ref().map_or(0, |later| later.bytes)
+    }
+
+    /// How many producers there are.
+    pub(super) fn producers(&self) -> usize {
+        self.later.as_ref().map_or(0, |later| later.stages.len())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.later.is_none()
     }
 
     /// Whether `more` bytes may be queued; all of them or none.
     pub(super) fn check_room(&self, more: usize) -> io::Result<()> {
-        if self.queue.len().saturating_add(more) <= self.limit {
+        if self.len().saturating_add(more) <= self.limit {
             return Ok(());
         }
-        let full = QueueFull { queued: self.queue.len(), pushed: more, limit: self.limit };
+        let full = QueueFull { queued: self.len(), pushed: more, limit: self.limit };
         Err(io::Error::new(io::ErrorKind::QuotaExceeded, full))
     }
 
     pub(super) fn push(&mut self, data: &[u8]) -> io::Result<()> {
-        self.queue.try_reserve(data.len())?;
-        self.queue.extend(data);
-        Ok(())
+        let last = self.later.as_mut().and_then(|later| {
+            let stage = later.stages.back_mut()?;
+            Some((&mut stage.behind, &mut later.bytes))
+        });
+        if let Some((behind, bytes)) = last {
+            append(behind, data)?;
+            *bytes += data.len();
+            return Ok(());
+        }
+        append(&mut self.queue, data)
     }
 
-    /// The next bytes to send; empty only if nothing is queued.
+    pub(super) fn push_producer(&mut self, producer: Box<dyn Producer>) {
+        let stage = Stage { producer: Some(producer), behind: VecDeque::new() };
+        self.later.get_or_insert_default().stages.push_back(stage);
+    }
+
+    /// Takes out the producer whose turn it is, with an empty buffer for it, unless there is enough
+    /// to be sent.
+    pub(super) fn take_producer(&mut self) -> Option<(Box<dyn Producer>, Vec<u8>)> {
+        if self.queue.len() >= AT_ONCE {
+            return None;
+        }
+        let later = self.later.as_mut()?;
+        let producer = later.stages.front_mut()?.producer.take()?;
+        Some((producer, std::mem::take(&mut later.spare)))
+    }
+
+    /// Whether the producer that was taken out still has its place.
+    pub(super) fn misses_producer(&self) -> bool {
+        let front = self.later.as_ref().and_then(|later| later.stages.front());
+        front.is_some_and(|stage| stage.producer.is_none())
+    }
+
+    /// Takes the piece that a producer has made, and the producer back unless it has ended.
+    pub(super) fn put_back(&mut self, mut piece: Vec<u8>, producer: Option<Box<dyn Producer>>) {
+        let Some(later) = &mut self.later else { return };
+        if self.queue.is_empty() {
+            let queue = std::mem::take(&mut self.queue);
+            self.queue = VecDeque::from(std::mem::replace(&mut piece, Vec::from(queue)));
+        } else {
+            self.queue.extend(&piece);
+        }
+        piece.clear();
+        later.spare = piece;
+        if let Some(front) = later.stages.front_mut().filter(|_| producer.is_some()) {
+            front.producer = producer;
+            return;
+        }
+        if let Some(mut ended) = later.stages.pop_front() {
+            later.bytes -= ended.behind.len();
+            if self.queue.is_empty() {
+                self.queue = ended.behind;
+            } else {
+                self.queue.append(&mut ended.behind);
+            }
+        }
+        if later.stages.is_empty() {
+            self.later = None;
+        }
+    }
+
+    /// The next bytes to send; empty only if nothing is queued but producers.
     pub(super) fn front(&self) -> &[u8] {
         let (front, _) = self.queue.as_slices();
         &front[..front.len().min(AT_ONCE)]
@@ -56,14 +145,22 @@ impl OutBuffer {
     /// Forgets the first `count` bytes, which were sent.
     pub(super) fn consume(&mut self, count: usize) {
         self.queue.drain(..count);
-        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+        if self.queue.is_empty() && self.queue.capacity() > KEPT && self.later.is_none() {
             self.queue = VecDeque::new();
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.queue = VecDeque::new();
+    /// Leaves nothing, and hands out what there was: a producer's drop may do anything.
+    #[must_use]
+    pub(super) fn clear(&mut self) -> Self {
+        std::mem::replace(self, Self { limit: self.limit, ..Self::new() })
     }
+}
+
+fn append(queue: &mut VecDeque<u8>, data: &[u8]) -> io::Result<()> {
+    queue.try_reserve(data.len())?;
+    queue.extend(data);
+    Ok(())
 }
 
 /// A push would have exceeded the channel's queue limit; nothing of it was queued.
@@ -105,7 +202,7 @@ mod tests {
             received.extend_from_slice(&buffer.front()[..front]);
             buffer.consume(front);
         }
-        while buffer.len() > 0 {
+        while !buffer.is_empty() {
             let front = buffer.front().len();
             assert!((1..=AT_ONCE).contains(&front));
             received.extend_from_slice(buffer.front());

@@ -306,7 +306,7 @@ impl Channel {
             self.unmark(Marks::SHUTDOWN_INPUT);
             socket::shutdown(fd, socket::Shutdown::Read).map_err(|errno| self.note(errno))?;
         }
-        if !self.has(Marks::SHUTDOWN_WHEN_SENT) || self.queued() > 0 {
+        if !self.has(Marks::SHUTDOWN_WHEN_SENT) || self.has_output() {
             return Ok(());
         }
         self.unmark(Marks::SHUTDOWN_WHEN_SENT);

@@ -1,6 +1,6 @@
 //! Bytes in and out: `recv`, `send`, and `push` with its queue.
 
-use super::{Channel, Kind, Marks, State, socket};
+use super::{Channel, Kind, Marks, Producer, State, socket};
 use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::{
@@ -95,20 +95,14 @@ impl Channel {
     ///   queue of bytes would not.
     /// * Those of [`send`](Self::send), but never `WouldBlock`.
     pub fn push(&self, data: &[u8]) -> io::Result<()> {
-        self.check_output()?;
-        if matches!(self.kind, Kind::Datagram | Kind::SeqPacket) {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "push would merge messages; use send or send_to",
-            ));
-        }
+        self.check_push()?;
         if data.is_empty() {
             return Ok(());
         }
         self.out.borrow().check_room(data.len())?;
         let mut sent = 0;
         let paused = self.paused.get().contains(Interest::WRITE);
-        if self.queued() == 0 && self.state() == State::Connected && !paused {
+        if !self.has_output() && self.state() == State::Connected && !paused {
             sent = match self.transmit(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 result => result?,
@@ -117,10 +111,63 @@ impl Channel {
         self.out.borrow_mut().push(&data[sent..])
     }
 
-    /// How many pushed bytes wait to be sent.
+    /// Sends what `producer` makes, behind what was pushed before (asynchat's
+    /// `push_with_producer`).
+    ///
+    /// It is asked for more when the channel can be written, and never holds more than a piece in
+    /// memory. What is pushed after it is sent after it. Whatever waits for the queue waits for
+    /// producers as well: [`close_when_sent`](Self::close_when_sent),
+    /// [`shutdown`](Self::shutdown), the close after the peer's end of file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`push`](Self::push), except for the queue limit: a producer does not count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asyncore::{Channel, Context, Dispatcher, FileProducer};
+    /// use std::{fs::File, io};
+    ///
+    /// struct Motd;
+    ///
+    /// impl Dispatcher for Motd {
+    ///     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    ///         cx.push(b"today:\n")?;
+    ///         cx.push_with_producer(FileProducer::new(File::open("/etc/motd")?))?;
+    ///         cx.push(b"bye\n")?;
+    ///         cx.close_when_sent();
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn push_with_producer(&self, producer: impl Producer + 'static) -> io::Result<()> {
+        self.check_push()?;
+        self.out.borrow_mut().push_producer(Box::new(producer));
+        Ok(())
+    }
+
+    /// How many pushed bytes wait to be sent, with the piece that a producer has made last.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.out.borrow().len()
+    }
+
+    /// Whether something waits to be sent: pushed bytes, or a producer.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.out.borrow().is_empty()
+    }
+
+    /// Drops what waits to be sent, producers included (the half of asynchat's `discard_buffers`
+    /// that is about output).
+    ///
+    /// The peer may have received a part of it.
+    pub fn discard_queue(&self) {
+        let discarded = self.out.borrow_mut().clear();
+        drop(discarded);
+        // Its error, if it means anything, is noted: handle_close will tell.
+        let _ = self.shut_down_if_due();
     }
 
     /// Sets how many bytes may be queued, and so pushed at once;
@@ -131,9 +178,17 @@ impl Channel {
 
     /// Sends a piece of what is queued.
     pub(crate) fn flush_queue(&self) -> io::Result<()> {
-        let result = self.transmit(self.out.borrow().front());
+        self.ask_producers()?;
+        if self.state() == State::Closed {
+            return Ok(());
+        }
+        let result = match self.out.borrow().front() {
+            [] => Ok(0),
+            front => self.transmit(front),
+        };
         if self.has(Marks::OUTPUT_ENDED) {
-            self.out.borrow_mut().clear();
+            let unsent = self.out.borrow_mut().clear();
+            drop(unsent);
         }
         match result {
             Ok(sent) => self.out.borrow_mut().consume(sent),
@@ -141,6 +196,33 @@ impl Channel {
             Err(error) => return Err(error),
         }
         self.shut_down_if_due()
+    }
+
+    /// Has producers make enough to be worth a system call.
+    fn ask_producers(&self) -> io::Result<()> {
+        loop {
+            let next = self.out.borrow_mut().take_producer();
+            let Some((mut producer, mut piece)) = next else { return Ok(()) };
+            let result = producer.more(self, &mut piece);
+            if !self.out.borrow().misses_producer() {
+                // It has closed the channel, or discarded its queue.
+                return result;
+            }
+            let (ended, result) = match result {
+                Ok(()) => (piece.is_empty(), None),
+                // Not at once: it may be interrupted for ever.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (false, Some(Ok(()))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    (true, Some(Err(io::Error::other("a producer must have its data at hand"))))
+                }
+                Err(error) => (true, Some(Err(error))),
+            };
+            let producer = if ended { None } else { Some(producer) };
+            self.out.borrow_mut().put_back(piece, producer);
+            if let Some(result) = result {
+                return result;
+            }
+        }
     }
 
     fn transmit(&self, data: &[u8]) -> io::Result<usize> {
@@ -175,11 +257,23 @@ impl Channel {
         Ok(())
     }
 
+    /// Whether something may be queued, the limit aside.
+    fn check_push(&self) -> io::Result<()> {
+        self.check_output()?;
+        if matches!(self.kind, Kind::Datagram | Kind::SeqPacket) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "push would merge messages; use send or send_to",
+            ));
+        }
+        Ok(())
+    }
+
     /// The descriptor, if bytes may go out now and past the queue.
     pub(super) fn direct_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.check_output()?;
         let fd = self.io_fd()?;
-        if self.queued() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(fd) }
+        if self.has_output() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(fd) }
     }
 
     /// Every result of a read comes by here.

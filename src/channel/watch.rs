@@ -72,7 +72,7 @@ impl Channel {
             Interest::empty()
         } else if self.state() == State::Connecting {
             Interest::WRITE
-        } else if self.queued() > 0 {
+        } else if self.has_output() {
             Interest::WRITE - self.paused.get()
         } else {
             Interest::empty()
@@ -81,7 +81,7 @@ impl Channel {
 
     /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
     pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
-        let sent = self.queued() == 0;
+        let sent = !self.has_output();
         let output_ended = self.has(Marks::OUTPUT_ENDED);
         if self.has(Marks::INPUT_FAILED) {
             true
@@ -94,6 +94,16 @@ impl Channel {
             let paused = self.paused.get().contains(Interest::READ);
             self.failure.get().is_some() && !paused && !reads()
         }
+    }
+
+    /// Whether nothing more can be read: the peer has ended its output, or the connection broke.
+    pub(crate) fn input_is_over(&self) -> bool {
+        self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
+    }
+
+    /// Whether nothing more is to be read: the channel is closed, or will be once all is sent.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state() == State::Closed || self.has(Marks::CLOSE_WHEN_SENT)
     }
 
     /// What broke the connection, if something did.
