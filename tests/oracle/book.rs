@@ -42,6 +42,10 @@ pub(crate) struct Definition {
     expt: Option<Vec<String>>,
     close: Option<Vec<String>>,
     error: Option<Vec<String>>,
+    /// Of a chat.
+    pub(crate) terminator: Option<String>,
+    collect: Option<Vec<String>>,
+    found: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +54,7 @@ pub(crate) enum Kind {
     #[default]
     Dispatcher,
     WithSend,
+    Chat,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +66,8 @@ pub(crate) enum Callback {
     Expt,
     Close,
     Error,
+    Collect,
+    Found,
 }
 
 /// What `readable` or `writable` says.
@@ -91,6 +98,8 @@ impl Definition {
             Callback::Expt => (&self.expt, &[]),
             Callback::Close => (&self.close, &["close"]),
             Callback::Error => (&self.error, &["give_up"]),
+            Callback::Collect => (&self.collect, &[]),
+            Callback::Found => (&self.found, &[]),
         };
         let usual = || usual.iter().map(|action| (*action).to_owned()).collect();
         own.clone().unwrap_or_else(usual)
@@ -235,6 +244,10 @@ impl Book {
         }
         for row in rows.difference(&named) {
             wrong.push(format!("no trace shows the row {row}"));
+        }
+        let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/PORTING.md")).unwrap();
+        for row in rows.iter().filter(|row| !guide.contains(&format!("\n| {row} | "))) {
+            wrong.push(format!("PORTING.md does not tell of the row {row}"));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }

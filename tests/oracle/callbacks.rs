@@ -4,10 +4,10 @@
 use crate::{
     book::{Answer, Callback, Definition, Kind, When},
     reach::Reach,
-    text::name_of,
+    text::{name_of, show},
     world::World,
 };
-use asyncore::{Address, Channel, Context, Dispatcher, State};
+use asyncore::{Address, AsyncChat, Channel, ChatContext, Context, Dispatcher, State};
 use std::{cell::Cell, io, rc::Rc};
 
 /// What a channel's `readable` and `writable` answer; others may change it.
@@ -34,31 +34,42 @@ impl Script {
         }
     }
 
-    fn call(&self, cx: &mut Context<'_>, callback: Callback) -> io::Result<()> {
-        self.world.log(format!("{} handle_{}", self.name, name(callback)));
-        self.perform(cx, callback)
+    fn call(&self, mut cx: impl Reach, callback: Callback, detail: &str) -> io::Result<()> {
+        self.world.log(format!("{} {}{detail}", self.name, name(callback)));
+        self.perform(&mut cx, callback)
     }
 
-    fn perform(&self, cx: &mut Context<'_>, callback: Callback) -> io::Result<()> {
+    fn perform(&self, cx: &mut dyn Reach, callback: Callback) -> io::Result<()> {
         let mut actions = self.definition.actions(callback).into_iter();
         let result = actions.try_for_each(|action| match &*action {
             "default" => cx.default(callback, &self.world),
             _ => self.world.act(cx, &action, Some(&self.name)),
         });
-        self.world.note_state(&self.name, cx);
+        self.world.note_state(&self.name, cx.own());
         result
+    }
+
+    fn fail(&self, mut cx: impl Reach, error: io::Error) -> io::Result<()> {
+        self.world.log(format!("{} handle_error {}", self.name, name_of(&error)));
+        if self.definition.actions(Callback::Error) != ["give_up"] {
+            return self.perform(&mut cx, Callback::Error);
+        }
+        // What the trait does unless it is overridden.
+        if cx.own().survives(&error) { Ok(()) } else { Err(error) }
     }
 }
 
 fn name(callback: Callback) -> &'static str {
     match callback {
-        Callback::Connect => "connect",
-        Callback::Accepted => "accepted",
-        Callback::Read => "read",
-        Callback::Write => "write",
-        Callback::Expt => "expt",
-        Callback::Close => "close",
-        Callback::Error => "error",
+        Callback::Connect => "handle_connect",
+        Callback::Accepted => "handle_accepted",
+        Callback::Read => "handle_read",
+        Callback::Write => "handle_write",
+        Callback::Expt => "handle_expt",
+        Callback::Close => "handle_close",
+        Callback::Error => "handle_error",
+        Callback::Collect => "collect",
+        Callback::Found => "found_terminator",
     }
 }
 
@@ -81,7 +92,7 @@ impl Dispatcher for Script {
     }
 
     fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.call(cx, Callback::Connect)
+        self.call(cx, Callback::Connect, "")
     }
 
     fn handle_accepted(
@@ -91,32 +102,65 @@ impl Dispatcher for Script {
         _: Address,
     ) -> io::Result<()> {
         self.world.accepted.replace(Some(channel));
-        self.call(cx, Callback::Accepted)
+        self.call(cx, Callback::Accepted, "")
     }
 
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.call(cx, Callback::Read)
+        self.call(cx, Callback::Read, "")
     }
 
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.call(cx, Callback::Write)
+        self.call(cx, Callback::Write, "")
     }
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.call(cx, Callback::Expt)
+        self.call(cx, Callback::Expt, "")
     }
 
     fn handle_close(&mut self, cx: &mut Context<'_>, _: Option<io::Error>) -> io::Result<()> {
-        self.call(cx, Callback::Close)
+        self.call(cx, Callback::Close, "")
     }
 
     fn handle_error(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Result<()> {
-        self.world.log(format!("{} handle_error {}", self.name, name_of(&error)));
-        if self.definition.actions(Callback::Error) != ["give_up"] {
-            return self.perform(cx, Callback::Error);
-        }
-        // What the trait does unless it is overridden.
-        if cx.survives(&error) { Ok(()) } else { Err(error) }
+        self.fail(cx, error)
+    }
+}
+
+impl AsyncChat for Script {
+    fn readable(&self, channel: &Channel) -> bool {
+        answer(self.wants.readable.get(), channel)
+    }
+
+    fn handle_connect(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        self.call(cx, Callback::Connect, "")
+    }
+
+    fn collect_incoming_data(
+        &mut self,
+        cx: &mut ChatContext<'_, '_>,
+        data: &[u8],
+    ) -> io::Result<()> {
+        self.call(cx, Callback::Collect, &format!(" {}", show(data)))
+    }
+
+    fn found_terminator(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        self.call(cx, Callback::Found, "")
+    }
+
+    fn handle_expt(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        self.call(cx, Callback::Expt, "")
+    }
+
+    fn handle_close(
+        &mut self,
+        cx: &mut ChatContext<'_, '_>,
+        _: Option<io::Error>,
+    ) -> io::Result<()> {
+        self.call(cx, Callback::Close, "")
+    }
+
+    fn handle_error(&mut self, cx: &mut ChatContext<'_, '_>, error: io::Error) -> io::Result<()> {
+        self.fail(cx, error)
     }
 }
 

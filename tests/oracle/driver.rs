@@ -47,7 +47,7 @@ pub(crate) fn run<B: Backend + Default>(scenario: &Scenario, transport: &str) ->
             ["close_all"] => guarded(&world, || reactor.close_all()),
             ["files", allowed] => allow_files(allowed),
             _ => {
-                if let Err(error) = world.act(&mut reactor, step, None) {
+                if let Err(error) = world.act(&mut &mut reactor, step, None) {
                     world.log(format!("raised {}", name_of(&error)));
                 }
             }

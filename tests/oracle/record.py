@@ -9,6 +9,7 @@ earlier: asyncore is gone from 3.12.
 """
 
 import argparse
+import asynchat
 import asyncore
 import difflib
 import errno
@@ -80,11 +81,11 @@ class Logged:
         return self._logged("recv", text, args)
 
     def send(self, *args):
-        if isinstance(self._channel, asyncore.dispatcher_with_send):
-            return self._inner.send(*args)
         return self._logged("send", str, args)
 
     def _logged(self, call, show, args):
+        if call in self._channel.SILENT:
+            return getattr(self._inner, call)(*args)
         try:
             result = getattr(self._inner, call)(*args)
         except OSError as error:
@@ -95,7 +96,10 @@ class Logged:
 
 
 class Scripted:
-    """What every channel here has in common; mixed into asyncore's three classes."""
+    """What every channel here has in common; mixed into asyncore's classes."""
+
+    # The calls that are asyncore's own business, and not the scenario's.
+    SILENT = ()
 
     def prepare(self, world, name):
         self.world, self.name = world, name
@@ -172,12 +176,39 @@ class Dispatcher(Scripted, asyncore.dispatcher):
 
 
 class DispatcherWithSend(Scripted, asyncore.dispatcher_with_send):
+    SILENT = ("send",)
     handle_write = asyncore.dispatcher_with_send.handle_write
     writable = asyncore.dispatcher_with_send.writable
 
 
 class FileDispatcher(Scripted, asyncore.file_dispatcher):
     pass
+
+
+class Chat(Scripted, asynchat.async_chat):
+    SILENT = ("send", "recv")
+    handle_read = asynchat.async_chat.handle_read
+    handle_write = asynchat.async_chat.handle_write
+    writable = asynchat.async_chat.writable
+
+    def __init__(self, *args):
+        asynchat.async_chat.__init__(self, *args)
+        self.set_terminator(terminator(self.script.get("terminator", "none")))
+
+    def collect_incoming_data(self, data):
+        self.log(f"collect {text(data)}")
+        self.perform("collect")
+
+    def found_terminator(self):
+        self.log("found_terminator")
+        self.perform("found")
+
+
+KINDS = {"dispatcher": Dispatcher, "with_send": DispatcherWithSend, "chat": Chat}
+
+
+def terminator(word):
+    return None if word == "none" else int(word) if word.isdigit() else data(word)
 
 
 class File:
@@ -391,19 +422,22 @@ class World:
         self.peers[name] = sock
 
     def new_create(self, name, type="stream"):
-        kind = self.scenario.get("channels", {}).get(name, {}).get("kind", "dispatcher")
-        channel = {"dispatcher": Dispatcher, "with_send": DispatcherWithSend}[kind]()
-        channel.prepare(self, name).create_socket(
+        channel = self.prepared(name)
+        channel.__init__()
+        channel.create_socket(
             self.family, {"stream": socket.SOCK_STREAM, "datagram": socket.SOCK_DGRAM}[type])
 
     def new_take(self, name, peer):
         self.take(name, self.peers.pop(peer))
 
     def take(self, name, sock):
-        kind = self.scenario.get("channels", {}).get(name, {}).get("kind", "dispatcher")
-        cls = {"dispatcher": Dispatcher, "with_send": DispatcherWithSend}[kind]
-        channel = cls.__new__(cls).prepare(self, name)
-        channel.__init__(sock)
+        self.prepared(name).__init__(sock)
+
+    def prepared(self, name):
+        """A channel that knows its script before asyncore makes it one."""
+        script = self.scenario.get("channels", {}).get(name, {})
+        cls = KINDS[script.get("kind", "dispatcher")]
+        return cls.__new__(cls).prepare(self, name)
 
     def new_watch(self, name, peer):
         """A file_dispatcher; the driver's descriptor goes."""
@@ -528,8 +562,23 @@ class World:
         channel.socket._inner.send(data(word), socket.MSG_OOB)
 
     def do_push(self, channel, word):
-        """dispatcher_with_send's send."""
-        channel.send(data(word))
+        """async_chat's push, dispatcher_with_send's send."""
+        if isinstance(channel, Chat):
+            channel.push(data(word))
+        else:
+            channel.send(data(word))
+
+    def do_produce(self, channel, word):
+        channel.push_with_producer(asynchat.simple_producer(data(word), 4))
+
+    def do_close_when_done(self, channel):
+        channel.close_when_done()
+
+    def do_discard_buffers(self, channel):
+        channel.discard_buffers()
+
+    def do_terminator(self, channel, word):
+        channel.set_terminator(terminator(word))
 
     def do_send(self, channel, word):
         channel.send(data(word))

@@ -46,7 +46,7 @@ pub(crate) struct World {
 /// A channel that was added.
 #[derive(Clone)]
 struct Watched {
-    key: Key<Script>,
+    key: Key,
     wants: Rc<Wants>,
 }
 

@@ -2,12 +2,12 @@
 
 use super::{Watched, World, peers::direction, peers::to_address};
 use crate::{
-    book::Answer,
+    book::{Answer, Kind},
     callbacks::{Script, Wants},
     reach::Reach,
     text::{bytes, name_of, show},
 };
-use asyncore::{Address, Channel, Family};
+use asyncore::{Address, Channel, Chat, Family, SimpleProducer, Terminator};
 use nix::{
     errno::Errno,
     sys::socket::{self, SockaddrStorage, sockopt},
@@ -33,7 +33,13 @@ impl World {
             writable: Cell::new(definition.writable.unwrap_or(Answer::Always(false))),
         });
         self.note_state(name, &channel);
-        let key = reach.add(channel, Script::new(self, name, &wants))?;
+        let script = Script::new(self, name, &wants);
+        let key = if definition.kind == Kind::Chat {
+            let terminator = definition.terminator.as_deref().map_or(Terminator::None, terminator);
+            reach.add_chat(channel, Chat::new(script, terminator))?
+        } else {
+            reach.add(channel, script)?
+        };
         self.keys.borrow_mut().insert(name.to_owned(), Watched { key, wants });
         Ok(())
     }
@@ -66,6 +72,14 @@ impl World {
             }
             ["exit"] => {
                 reach.exit();
+                return Ok(());
+            }
+            ["terminator", word] => {
+                reach.set_terminator(terminator(word));
+                return Ok(());
+            }
+            ["discard_buffers"] => {
+                reach.discard_buffers(key);
                 return Ok(());
             }
             ["raise"] => return Err(io::Error::other("raised")),
@@ -120,6 +134,13 @@ impl World {
             }
             ["send_oob", word] => channel.send_oob(&bytes(word)).map(drop),
             ["push", word] => channel.push(&bytes(word)),
+            ["produce", word] => {
+                channel.push_with_producer(SimpleProducer::with_piece(bytes(word), 4))
+            }
+            ["close_when_done"] => {
+                channel.close_when_sent();
+                Ok(())
+            }
             ["fill"] => {
                 let full = loop {
                     if let Err(error) = channel.send(&[b'f'; 4096]) {
@@ -154,6 +175,14 @@ impl World {
         let shown = result.as_ref().map_or_else(name_of, Clone::clone);
         self.log(format!("{name} {call} {shown}"));
         result.map(drop)
+    }
+}
+
+fn terminator(word: &str) -> Terminator {
+    match word.parse::<usize>() {
+        _ if word == "none" => Terminator::None,
+        Ok(length) => length.into(),
+        Err(_) => bytes(word).into(),
     }
 }
 

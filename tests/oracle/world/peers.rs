@@ -61,8 +61,9 @@ impl World {
             ["oob", word] => {
                 socket::send(peer.as_raw_fd(), &bytes(word), MsgFlags::MSG_OOB)?;
             }
-            ["recv"] => {
-                let mut buffer = vec![0; 4096];
+            ["recv", ref size @ ..] => {
+                let size = size.first().map_or(4096, |size| size.parse().unwrap());
+                let mut buffer = vec![0; size];
                 let result = unistd::read(peer, &mut buffer).map_err(io::Error::from);
                 let shown = result.map_or_else(|e| name_of(&e), |count| show(&buffer[..count]));
                 self.log(format!("{name} recv {shown}"));
