@@ -52,8 +52,9 @@
 //!   is only borrowed.
 //! - [`Dispatcher`] is the other half, the callbacks. All have defaults. Its page has the order in
 //!   which they come.
-//! - [`Chat`] and [`AsyncChat`] are asynchat: input cut at terminators. A [`Producer`] is output
-//!   made as it can be sent, on any channel.
+//! - [`Chat`] is asynchat's `async_chat`, a dispatcher that cuts the input at a [`Terminator`] and
+//!   calls an [`AsyncChat`]. A [`Producer`] is output that is made as it can be sent, on any
+//!   channel: [`push_with_producer`](Channel::push_with_producer).
 //! - [`Context`] is what a callback gets: its own channel, and every other one by its key.
 //! - [`Key`] names a channel. It is typed, so it gives the dispatcher back, and a stale key finds
 //!   nothing.

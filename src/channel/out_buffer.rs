@@ -20,25 +20,24 @@ pub(super) struct OutBuffer {
     /// What goes out first.
     queue: VecDeque<u8>,
     limit: usize,
-    /// What comes after it, if there are producers.
+    /// What comes after it: the first producer, and everything behind it.
     later: Option<Box<Later>>,
 }
 
-/// Producers, and what was pushed behind them.
 #[derive(Debug, Default)]
 struct Later {
-    stages: VecDeque<Stage>,
-    /// How much was pushed behind producers.
+    segments: VecDeque<Segment>,
+    /// How many bytes are in the segments.
     bytes: usize,
     /// For the next piece: it and the queue change places.
     spare: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Stage {
+enum Segment {
     /// `None` while it runs.
-    producer: Option<Box<dyn Producer>>,
-    behind: VecDeque<u8>,
+    Producer(Option<Box<dyn Producer>>),
+    Bytes(VecDeque<u8>),
 }
 
 impl OutBuffer {
@@ -57,7 +56,8 @@ impl OutBuffer {
 
     /// How many producers there are.
     pub(super) fn producers(&self) -> usize {
-        self.later.as_ref().map_or(0, |later| later.stages.len())
+        let segments = self.later.iter().flat_map(|later| &later.segments);
+        segments.filter(|segment| matches!(segment, Segment::Producer(_))).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,38 +74,35 @@ impl OutBuffer {
     }
 
     pub(super) fn push(&mut self, data: &[u8]) -> io::Result<()> {
-        let last = self.later.as_mut().and_then(|later| {
-            let stage = later.stages.back_mut()?;
-            Some((&mut stage.behind, &mut later.bytes))
-        });
-        if let Some((behind, bytes)) = last {
-            append(behind, data)?;
-            *bytes += data.len();
-            return Ok(());
+        let Some(later) = &mut self.later else { return append(&mut self.queue, data) };
+        if let Some(Segment::Bytes(bytes)) = later.segments.back_mut() {
+            append(bytes, data)?;
+        } else {
+            let mut bytes = VecDeque::new();
+            append(&mut bytes, data)?;
+            later.segments.push_back(Segment::Bytes(bytes));
         }
-        append(&mut self.queue, data)
+        later.bytes += data.len();
+        Ok(())
     }
 
     pub(super) fn push_producer(&mut self, producer: Box<dyn Producer>) {
-        let stage = Stage { producer: Some(producer), behind: VecDeque::new() };
-        self.later.get_or_insert_default().stages.push_back(stage);
+        let later = self.later.get_or_insert_default();
+        later.segments.push_back(Segment::Producer(Some(producer)));
     }
 
     /// Takes out the producer whose turn it is, with an empty buffer for it, unless there is enough
     /// to be sent.
     pub(super) fn take_producer(&mut self) -> Option<(Box<dyn Producer>, Vec<u8>)> {
-        if self.queue.len() >= AT_ONCE {
-            return None;
-        }
-        let later = self.later.as_mut()?;
-        let producer = later.stages.front_mut()?.producer.take()?;
-        Some((producer, std::mem::take(&mut later.spare)))
+        let later = self.later.as_mut().filter(|_| self.queue.len() < AT_ONCE)?;
+        let Segment::Producer(producer) = later.segments.front_mut()? else { return None };
+        Some((producer.take()?, std::mem::take(&mut later.spare)))
     }
 
     /// Whether the producer that was taken out still has its place.
     pub(super) fn misses_producer(&self) -> bool {
-        let front = self.later.as_ref().and_then(|later| later.stages.front());
-        front.is_some_and(|stage| stage.producer.is_none())
+        let front = self.later.as_ref().and_then(|later| later.segments.front());
+        matches!(front, Some(Segment::Producer(None)))
     }
 
     /// Takes the piece that a producer has made, and the producer back unless it has ended.
@@ -119,24 +116,33 @@ impl OutBuffer {
         }
         piece.clear();
         later.spare = piece;
-        if let Some(front) = later.stages.front_mut().filter(|_| producer.is_some()) {
-            front.producer = producer;
-            return;
+        match later.segments.front_mut() {
+            Some(front) if producer.is_some() => *front = Segment::Producer(producer),
+            _ => drop(later.segments.pop_front()),
         }
-        if let Some(mut ended) = later.stages.pop_front() {
-            later.bytes -= ended.behind.len();
+        self.advance();
+    }
+
+    /// Moves bytes whose turn has come into the queue, unless that is much to copy.
+    fn advance(&mut self) {
+        let Some(later) = &mut self.later else { return };
+        if let Some(Segment::Bytes(bytes)) = later.segments.front_mut()
+            && (self.queue.is_empty() || bytes.len() <= AT_ONCE)
+        {
+            later.bytes -= bytes.len();
             if self.queue.is_empty() {
-                self.queue = ended.behind;
+                self.queue = std::mem::take(bytes);
             } else {
-                self.queue.append(&mut ended.behind);
+                self.queue.append(bytes);
             }
+            later.segments.pop_front();
         }
-        if later.stages.is_empty() {
+        if later.segments.is_empty() {
             self.later = None;
         }
     }
 
-    /// The next bytes to send; empty only if nothing is queued but producers.
+    /// The next bytes to send; empty only if a producer has to be asked first, or nothing is queued.
     pub(super) fn front(&self) -> &[u8] {
         let (front, _) = self.queue.as_slices();
         &front[..front.len().min(AT_ONCE)]
@@ -145,7 +151,12 @@ impl OutBuffer {
     /// Forgets the first `count` bytes, which were sent.
     pub(super) fn consume(&mut self, count: usize) {
         self.queue.drain(..count);
-        if self.queue.is_empty() && self.queue.capacity() > KEPT && self.later.is_none() {
+        if !self.queue.is_empty() {
+            return;
+        }
+        if self.later.is_some() {
+            self.advance();
+        } else if self.queue.capacity() > KEPT {
             self.queue = VecDeque::new();
         }
     }
@@ -190,6 +201,7 @@ impl Error for QueueFull {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Channel;
 
     #[test]
     fn what_is_pushed_comes_out_in_order_and_the_room_is_given_back() {
@@ -223,5 +235,37 @@ mod tests {
         let full = error.get_ref().unwrap().downcast_ref::<QueueFull>().unwrap();
         assert_eq!(*full, QueueFull { queued: 4, pushed: 7, limit: 10 });
         assert!(buffer.check_room(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_pushed_behind_a_producer_waits_and_is_copied_only_if_it_is_little() {
+        for behind in [10, AT_ONCE, AT_ONCE + 1] {
+            let mut buffer = OutBuffer::new();
+            let nothing = |_: &Channel, _: &mut Vec<u8>| Ok(());
+            buffer.push(b"front").unwrap();
+            buffer.push_producer(Box::new(nothing));
+            buffer.push(&vec![b'x'; behind - 1]).unwrap();
+            buffer.push(b"y").unwrap();
+            assert_eq!((buffer.front(), buffer.len()), (b"front".as_slice(), 5 + behind));
+
+            let (producer, spare) = buffer.take_producer().unwrap();
+            assert!(spare.is_empty() && buffer.misses_producer() && !buffer.is_empty());
+            assert!(buffer.take_producer().is_none());
+            buffer.put_back(b"made".to_vec(), Some(producer));
+            assert_eq!(buffer.len(), 9 + behind);
+            buffer.take_producer().unwrap();
+            buffer.put_back(Vec::new(), None);
+            assert_eq!((buffer.producers(), buffer.len()), (0, 9 + behind));
+            assert_eq!(buffer.queue.len(), if behind > AT_ONCE { 9 } else { 9 + behind });
+
+            let mut sent = Vec::new();
+            while !buffer.is_empty() {
+                sent.extend_from_slice(buffer.front());
+                buffer.consume(buffer.front().len());
+            }
+            let expected = [b"frontmade", &vec![b'x'; behind - 1][..], b"y"].concat();
+            assert!(sent == expected);
+            assert!(buffer.queue.capacity() <= KEPT);
+        }
     }
 }

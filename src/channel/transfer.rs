@@ -208,19 +208,20 @@ impl Channel {
                 // It has closed the channel, or discarded its queue.
                 return result;
             }
-            let (ended, result) = match result {
-                Ok(()) => (piece.is_empty(), None),
-                // Not at once: it may be interrupted for ever.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => (false, Some(Ok(()))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    (true, Some(Err(io::Error::other("a producer must have its data at hand"))))
-                }
-                Err(error) => (true, Some(Err(error))),
+            let goes_on = match &result {
+                Ok(()) => !piece.is_empty(),
+                Err(error) => error.kind() == io::ErrorKind::Interrupted,
             };
-            let producer = if ended { None } else { Some(producer) };
+            let producer = goes_on.then_some(producer);
             self.out.borrow_mut().put_back(piece, producer);
-            if let Some(result) = result {
-                return result;
+            match result {
+                Ok(()) => {}
+                // Asked again in another pass: it may be interrupted for ever.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::other("a producer must have its data at hand"));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -4,11 +4,12 @@ use crate::{
     common::{Log, ascending_pairs, on_both_backends, pass, reactor, run_out},
     recorder::{Recorder, talk},
 };
-use asyncore::{Channel, Chat, ChatContext, Terminator};
+use asyncore::{Channel, Chat, ChatContext, Context, Dispatcher, Terminator};
 use nix::errno::Errno;
 use std::{
     io::{self, ErrorKind, Write},
     net::Shutdown,
+    os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -164,6 +165,32 @@ on_both_backends! {
             };
             assert_eq!(talk.calls(), expected);
         }
+    }
+
+    /// A chat is a dispatcher, so another one may be put around it, and need not pass errors on.
+    fn a_dispatcher_around_it_may_keep_what_it_gave_up<B>() {
+        struct Around(Chat<Recorder>);
+        impl Dispatcher for Around {
+            fn writable(&self, _: &Channel) -> bool {
+                false
+            }
+            fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+                let _ = self.0.handle_read(cx);
+                Ok(())
+            }
+        }
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let around = Around(Chat::new(Recorder::new(&log).on("data", once(eperm)), "\r\n"));
+        reactor.add_channel(Channel::new(ours).unwrap(), around).unwrap();
+        // It fails with the beginning of a terminator left over.
+        theirs.write_all(b"a\r").unwrap();
+        pass(&mut reactor);
+        theirs.write_all(b"\n").unwrap();
+        pass(&mut reactor);
+        theirs.write_all(b"b\r\n").unwrap();
+        pass(&mut reactor);
+        assert_eq!(log.take(), ["data a", "error EPERM", r"data \n", "data b", "found"]);
     }
 
     fn a_panic_costs_the_channel_alone<B>() {
