@@ -25,6 +25,7 @@ impl Occupant {
         if !interest.is_empty() {
             interest |= possible & Interest::PRIORITY;
         }
-        interest
+        // Last, so that who handles nothing else still hears of out-of-band data.
+        (interest - channel.unhandled()) | channel.required()
     }
 }

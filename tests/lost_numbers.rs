@@ -5,41 +5,23 @@
 
 mod common;
 
-use asyncore::{Backend, Channel, Family, Interest, Key, Reactor, State, Type};
+use asyncore::{Backend, Channel, Family, FileWrapper, Interest, Key, Reactor, State, Type};
 use common::{
-    Log, Probe, alone, assert_quiet, on_both_backends, pass, poll_until, reactor, read_available,
-    run_out,
+    Log, Probe, alone, assert_quiet, at_number, close_behind_its_back, on_both_backends, pass,
+    poll_until, reactor, read_available, run_out,
 };
 use std::{
     cell::RefCell,
+    fs::File,
     io::{self, Read, Write},
     net::TcpListener,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, RawFd},
         unix::net::UnixStream,
     },
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
-
-/// A duplicate that has exactly this number, which is free.
-#[track_caller]
-fn at_number(fd: impl AsFd, number: RawFd) -> OwnedFd {
-    let mut lower = Vec::new();
-    loop {
-        let duplicate = fd.as_fd().try_clone_to_owned().unwrap();
-        if duplicate.as_raw_fd() == number {
-            return duplicate;
-        }
-        assert!(duplicate.as_raw_fd() < number, "{number} is not free");
-        lower.push(duplicate);
-    }
-}
-
-#[track_caller]
-fn close_behind_its_back(number: RawFd) {
-    nix::unistd::close(number).unwrap();
-}
 
 fn pair() -> (UnixStream, UnixStream) {
     UnixStream::pair().unwrap()
@@ -696,5 +678,38 @@ on_both_backends! {
         assert_eq!(channel.state(), State::Connected);
         assert_eq!(common::name_of(&channel.recv(&mut [0; 8]).unwrap_err()), "EBADF");
         assert_quiet(&mut three.reactor);
+    }
+
+    /// CPython's test of this name: the second close is no error, and spares whoever has the number
+    /// by then.
+    fn close_twice<B>() {
+        if !alone() {
+            return;
+        }
+        let wrapped = || Channel::new(FileWrapper::new(File::open("/dev/zero").unwrap()).unwrap());
+        let stranger_at = |number| {
+            let stranger = File::from(at_number(File::open("/dev/zero").unwrap(), number));
+            move || assert_eq!((&stranger).read(&mut [1]).unwrap(), 1)
+        };
+        let (channel, mut reactor) = (wrapped().unwrap(), reactor::<B>());
+        let number = channel.as_fd().as_raw_fd();
+        reactor.add_channel(channel, Probe::new("a", &Log::default())).unwrap();
+        close_behind_its_back(number);
+        assert_eq!(common::name_of(&reactor.close_all().unwrap_err()), "EBADF");
+        let stranger_lives = stranger_at(number);
+        reactor.close_all().unwrap();
+        drop(reactor);
+        stranger_lives();
+
+        // Who has heard of it does not close the number at all.
+        let channel = wrapped().unwrap();
+        let number = channel.as_fd().as_raw_fd();
+        close_behind_its_back(number);
+        assert_eq!(common::name_of(&channel.recv(&mut [0]).unwrap_err()), "EBADF");
+        let stranger_lives = stranger_at(number);
+        channel.close();
+        channel.close();
+        drop(channel);
+        stranger_lives();
     }
 }

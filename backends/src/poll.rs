@@ -94,7 +94,7 @@ impl Backend for Poll {
                 return Ok(ready.len());
             }
             let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
-            self.ask(Some(nap), ready)
+            self.ask(if self.may_miss_something() { Some(nap) } else { left }, ready)
         })?;
         for event in ready.iter() {
             if event.readiness.contains(Readiness::INVALID) {
@@ -140,6 +140,13 @@ impl Poll {
                 ready.push(Event { fd: entry.fd, readiness });
             }
         }
+    }
+
+    /// Whether a muted descriptor may become ready. No out-of-band data comes after a hang-up, so
+    /// one that waits for nothing else stays as it is.
+    fn may_miss_something(&self) -> bool {
+        let mut entries = self.muted.iter().filter_map(|fd| self.entries.get(self.position(*fd)?));
+        entries.any(|entry| entry.events != libc::POLLPRI || entry.revents & libc::POLLHUP == 0)
     }
 
     fn unmute(&mut self) {

@@ -23,6 +23,7 @@ on_each_backend! {
     a_fresh_tcp_socket_is_quiet_for_who_only_wants_priority,
     a_reset_connection_is_quiet_for_who_only_wants_priority,
     a_pty_master_whose_slave_closed_is_quiet_for_who_only_wants_priority,
+    who_only_wants_priority_sleeps_beside_it,
     others_are_served_beside_it,
     a_wait_without_end_still_wakes_for_the_others,
     a_hang_up_during_the_wait_neither_wakes_nor_spins,
@@ -100,6 +101,19 @@ fn a_pty_master_whose_slave_closed_is_quiet_for_who_only_wants_priority<B: Backe
     drop(pty.slave);
     settle(&pty.master, PollFlags::POLLHUP);
     check::<B>(&pty.master, &[PRIORITY]);
+}
+
+/// There is nothing to look for again.
+fn who_only_wants_priority_sleeps_beside_it<B: Backend + Default>() {
+    let (a, b) = pair();
+    drop(b);
+    let mut backend: B = watching(&a, PRIORITY);
+    for _ in 0..2 {
+        let wait = || wait(&mut backend, Some(Duration::from_millis(100)));
+        let (events, cost) = Cost::of(wait);
+        assert_eq!(events, []);
+        assert!(cost.sleeps <= 3, "it slept {} times", cost.sleeps);
+    }
 }
 
 fn others_are_served_beside_it<B: Backend + Default>() {

@@ -63,7 +63,12 @@ impl Channel {
         if self.has(Marks::PRIORITY_TOLD) {
             possible -= Interest::PRIORITY;
         }
-        possible - self.paused.get() - self.unhandled.get()
+        possible - self.paused.get()
+    }
+
+    /// What nobody handles, and is not watched for.
+    pub(crate) fn unhandled(&self) -> Interest {
+        self.unhandled.get()
     }
 
     /// What the channel is watched for, whether its dispatcher wants it or not.

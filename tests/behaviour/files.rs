@@ -1,14 +1,11 @@
 //! Rows B74 to B76: pipes, files, terminals.
 
 use crate::common::{
-    Log, Probe, assert_quiet, name_of, on_both_backends, pass, poll_until, reactor, read_available,
-    run_out,
+    Log, Probe, assert_quiet, is_cloexec, is_nonblocking, name_of, on_both_backends, pass,
+    poll_until, reactor, read_available, run_out,
 };
 use asyncore::{Channel, FileWrapper, Interest, file_dispatcher};
-use nix::{
-    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
-    pty::openpty,
-};
+use nix::pty::openpty;
 use std::{
     fs::{self, File},
     io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe},
@@ -17,16 +14,6 @@ use std::{
 
 /// More than a pipe holds.
 const LOTS: usize = 1 << 20;
-
-fn is_nonblocking(fd: impl AsFd) -> bool {
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap());
-    flags.contains(OFlag::O_NONBLOCK)
-}
-
-fn is_cloexec(fd: impl AsFd) -> bool {
-    let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
-    flags.contains(FdFlag::FD_CLOEXEC)
-}
 
 /// A pipe that can take nothing more.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {

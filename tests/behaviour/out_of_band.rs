@@ -4,7 +4,7 @@ use crate::common::{
     Log, Probe, assert_quiet, name_of, on_both_backends, pass, poll_until, reactor, reset, run_out,
     tcp_pair, wait_for,
 };
-use asyncore::{Channel, Context};
+use asyncore::{Channel, Context, Dispatcher};
 use nix::{
     poll::PollFlags,
     sys::socket::{MsgFlags, send, setsockopt, sockopt},
@@ -40,6 +40,15 @@ fn take_urgent(log: &Log) -> impl FnMut(&mut Context<'_>) -> io::Result<()> + 's
     }
 }
 
+/// Takes urgent bytes, and leaves everything else to the defaults.
+struct OnlyExpt(Log);
+
+impl Dispatcher for OnlyExpt {
+    fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        take_urgent(&self.0)(cx)
+    }
+}
+
 on_both_backends! {
     fn b48_an_urgent_byte_is_told_by_handle_expt_which_takes_it<B>() {
         let (ours, _theirs) = tcp_with_urgent_byte(b"");
@@ -50,6 +59,23 @@ on_both_backends! {
         assert_eq!(log.take(), ["a.expt", "urgent !"]);
         assert_quiet(&mut reactor);
         assert_eq!(log.take(), [""; 0]);
+    }
+
+    /// The client of CPython's `test_handle_expt` overrides nothing else.
+    fn b48_who_handles_nothing_else_hears_of_an_urgent_byte<B>() {
+        for before in [&b""[..], b"ab"] {
+            let (ours, mut theirs) = tcp_pair();
+            let (log, mut reactor) = (Log::default(), reactor::<B>());
+            let channel = Channel::new(ours).unwrap();
+            let key = reactor.add_channel(channel, OnlyExpt(log.clone())).unwrap();
+            theirs.write_all(before).unwrap();
+            wait_for(reactor.channel(key).unwrap(), PollFlags::POLLIN | PollFlags::POLLOUT);
+            pass(&mut reactor);
+            send_urgent(&theirs, b'!').unwrap();
+            poll_until(&mut reactor, || log.contains("urgent !"));
+            assert_quiet(&mut reactor);
+            assert_eq!(log.take(), ["urgent !"]);
+        }
     }
 
     fn b48_every_urgent_byte_that_is_taken_is_followed_by_the_next<B>() {

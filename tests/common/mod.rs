@@ -2,15 +2,20 @@
 //! called for, and pairs of real descriptors.
 #![allow(dead_code, unused_macros, unused_imports, reason = "each suite uses its part")]
 
+pub(crate) mod families;
+
 use asyncore::{Address, Backend, Channel, Context, Dispatcher, Reactor};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
+};
 use std::{
     cell::RefCell,
     collections::HashMap,
     io,
     net::{TcpListener, TcpStream},
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     rc::Rc,
@@ -264,7 +269,7 @@ pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 /// Closes with a reset instead of an end of file.
-pub(crate) fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: impl AsFd) {
     use nix::sys::socket::{setsockopt, sockopt::Linger};
     let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     setsockopt(&stream, Linger, &linger).unwrap();
@@ -403,4 +408,33 @@ pub(crate) fn alone() -> bool {
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success() && out.contains("1 passed"), "{out}{error}");
     false
+}
+
+pub(crate) fn is_nonblocking(fd: impl AsFd) -> bool {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap());
+    flags.contains(OFlag::O_NONBLOCK)
+}
+
+pub(crate) fn is_cloexec(fd: impl AsFd) -> bool {
+    let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
+    flags.contains(FdFlag::FD_CLOEXEC)
+}
+
+/// A duplicate that has exactly this number, which is free.
+#[track_caller]
+pub(crate) fn at_number(fd: impl AsFd, number: RawFd) -> OwnedFd {
+    let mut lower = Vec::new();
+    loop {
+        let duplicate = fd.as_fd().try_clone_to_owned().unwrap();
+        if duplicate.as_raw_fd() == number {
+            return duplicate;
+        }
+        assert!(duplicate.as_raw_fd() < number, "{number} is not free");
+        lower.push(duplicate);
+    }
+}
+
+#[track_caller]
+pub(crate) fn close_behind_its_back(number: RawFd) {
+    nix::unistd::close(number).unwrap();
 }

@@ -11,6 +11,7 @@ mod echo_client;
 mod echo_server;
 mod http_client;
 mod needs;
+mod porting;
 mod process;
 mod system_calls;
 mod trials;
@@ -27,5 +28,7 @@ fn main() {
         http_client::TESTS,
         system_calls::TESTS,
     ];
-    libtest_mimic::run(&arguments, trials::on_each_backend(&tests.concat())).exit();
+    let mut trials = trials::on_each_backend(&tests.concat());
+    trials.extend(porting::trials());
+    libtest_mimic::run(&arguments, trials).exit();
 }

@@ -27,11 +27,16 @@ use std::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An example program from the same build directory as this test.
-pub(crate) fn example(name: &str, backend: &str) -> Command {
+pub(crate) fn example_program(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(program.exists(), "`cargo build --examples` makes {}", program.display());
-    let mut command = command(program);
+    program
+}
+
+/// The same, on this backend.
+pub(crate) fn example(name: &str, backend: &str) -> Command {
+    let mut command = command(example_program(name));
     command.args(["--backend", backend]);
     command
 }
