@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = tests![
 
 /// An echo server on a free port.
 pub(crate) struct Server {
-    program: Program,
+    pub(crate) program: Program,
     pub(crate) address: String,
 }
 
@@ -92,7 +92,7 @@ impl Server {
 
     /// Lets a CPython client do its part.
     #[track_caller]
-    fn serve(&self, client: &str, arguments: &[&str]) -> Finished {
+    pub(crate) fn serve(&self, client: &str, arguments: &[&str]) -> Finished {
         Program::run(&mut python(client, &[&[&*self.address], arguments].concat())).succeeded()
     }
 }

@@ -8,11 +8,12 @@ use nix::{
             AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket,
             sockopt,
         },
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 use std::{
-    env,
+    env, fs,
     io::{Read, Write},
     net::TcpStream,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -109,9 +110,27 @@ impl Program {
         self.child.id()
     }
 
+    /// The most memory that it has ever had, in bytes.
+    pub(crate) fn most_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It is a child that was not waited for, so the number is still its own.
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Has it find at once whatever is done meanwhile.
+    #[track_caller]
+    pub(crate) fn while_stopped(&self, act: impl FnOnce()) {
+        self.signal(Signal::SIGSTOP);
+        let id = Pid::from_raw(self.child.id() as i32);
+        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
+        act();
+        self.signal(Signal::SIGCONT);
     }
 
     /// Waits for its end.
