@@ -12,10 +12,11 @@ pub(crate) const TESTS: &[Test] = tests![
     an_option_that_does_not_exist,
     a_port_in_use,
     an_address_that_is_none,
+    two_addresses_for_the_proxy,
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 3] = ["echo_server", "echo_client", "http_client"];
+const PROGRAMS: [&str; 4] = ["echo_server", "echo_client", "http_client", "proxy"];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {
@@ -54,6 +55,8 @@ fn a_port_in_use(backend: &str) {
     let second = Program::run(example("echo_server", backend).arg(&server.address));
     let second = second.failed(1, &["echo_server", &server.address, "in use"]);
     assert_eq!(second.stdout, b"");
+    let proxy = Program::run(example("proxy", backend).args([&*server.address, "127.0.0.1:1"]));
+    assert_eq!(proxy.failed(1, &["proxy", &server.address, "in use"]).stdout, b"");
     server.connect().exchange("still there?");
     server.stop();
 }
@@ -64,6 +67,16 @@ fn an_address_that_is_none(backend: &str) {
             let finished = Program::run(example(name, backend).arg(address));
             assert_eq!(finished.failed(1, &[name, address, "neither"]).stdout, b"");
         }
+    }
+}
+
+fn two_addresses_for_the_proxy(backend: &str) {
+    for addresses in [["nonsense", "127.0.0.1:1"], ["127.0.0.1:0", "nonsense"]] {
+        let finished = Program::run(example("proxy", backend).args(addresses));
+        assert_eq!(finished.failed(1, &["proxy", "\"nonsense\" is neither"]).stdout, b"");
+    }
+    for arguments in [&[][..], &["127.0.0.1:0"]] {
+        Program::run(example("proxy", backend).args(arguments)).failed(2, &["<TARGET>", "Usage"]);
     }
 }
 

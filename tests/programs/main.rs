@@ -12,6 +12,7 @@ mod echo_server;
 mod http_client;
 mod needs;
 mod process;
+mod proxy;
 mod system_calls;
 mod trials;
 
@@ -25,6 +26,7 @@ fn main() {
         echo_client::TESTS,
         echo_server::TESTS,
         http_client::TESTS,
+        proxy::TESTS,
         system_calls::TESTS,
     ];
     libtest_mimic::run(&arguments, trials::on_each_backend(&tests.concat())).exit();

@@ -27,6 +27,8 @@ pub(crate) static PYTHON: Need = Need::new("python3", || runs("python3", &["-c",
 pub(crate) static ASYNCORE: Need =
     Need::new("a python3 that has asyncore", || runs("python3", &["-c", "import asyncore"]));
 pub(crate) static CURL: Need = Need::new("curl", || runs("curl", &["--version"]));
+/// OpenBSD's: others have no `-N`, or it takes a value.
+pub(crate) static NC: Need = Need::new("an nc that has -N", || runs("nc", &["-N", "-h"]));
 /// With `-D`, which is newer than the rest of what is used.
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
     runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])
