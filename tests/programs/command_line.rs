@@ -13,11 +13,12 @@ pub(crate) const TESTS: &[Test] = tests![
     a_port_in_use,
     an_address_that_is_none,
     a_directory_that_is_none,
+    two_addresses_for_the_proxy,
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 5] =
-    ["chat_server", "echo_server", "echo_client", "http_client", "smtp_sink"];
+const PROGRAMS: [&str; 6] =
+    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink"];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {
@@ -60,6 +61,8 @@ fn a_port_in_use(backend: &str) {
     assert_eq!(chat.failed(1, &["chat_server", &server.address, "in use"]).stdout, b"");
     let sink = Program::run(example("smtp_sink", backend).args(["--dir", ".", &server.address]));
     assert_eq!(sink.failed(1, &["smtp_sink", &server.address, "in use"]).stdout, b"");
+    let proxy = Program::run(example("proxy", backend).args([&*server.address, "127.0.0.1:1"]));
+    assert_eq!(proxy.failed(1, &["proxy", &server.address, "in use"]).stdout, b"");
     server.connect().exchange("still there?");
     server.stop();
 }
@@ -86,6 +89,16 @@ fn a_directory_that_is_none(backend: &str) {
         assert_eq!(finished.failed(1, &["smtp_sink", directory]).stdout, b"");
     }
     Program::run(&mut example("smtp_sink", backend)).failed(2, &["--dir <DIR>", "Usage"]);
+}
+
+fn two_addresses_for_the_proxy(backend: &str) {
+    for addresses in [["nonsense", "127.0.0.1:1"], ["127.0.0.1:0", "nonsense"]] {
+        let finished = Program::run(example("proxy", backend).args(addresses));
+        assert_eq!(finished.failed(1, &["proxy", "\"nonsense\" is neither"]).stdout, b"");
+    }
+    for arguments in [&[][..], &["127.0.0.1:0"]] {
+        Program::run(example("proxy", backend).args(arguments)).failed(2, &["<TARGET>", "Usage"]);
+    }
 }
 
 fn an_address_that_is_not_ours(backend: &str) {

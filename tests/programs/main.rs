@@ -14,6 +14,7 @@ mod http_client;
 mod needs;
 mod porting;
 mod process;
+mod proxy;
 mod smtp_sink;
 mod system_calls;
 mod trials;
@@ -29,6 +30,7 @@ fn main() {
         echo_client::TESTS,
         echo_server::TESTS,
         http_client::TESTS,
+        proxy::TESTS,
         smtp_sink::TESTS,
         system_calls::TESTS,
     ];

@@ -97,6 +97,12 @@ impl Program {
         line.unwrap_or_else(|| panic!("no line: {}", self.stderr.rest().escape_ascii()))
     }
 
+    /// The next line of its standard error.
+    #[track_caller]
+    pub(crate) fn complaint(&mut self) -> String {
+        self.stderr.line().expect("it complains")
+    }
+
     #[track_caller]
     pub(crate) fn write(&mut self, data: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(data).unwrap();
