@@ -8,10 +8,9 @@
 
 mod common;
 
-use asyncore::{
-    Address, Backend, Channel, Context, Dispatcher, Family, Key, Reactor, ToAddress, Type,
-};
+use asyncore::{Address, Channel, Context, Dispatcher, Family, Key, ToAddress, Type};
 use clap::Parser;
+use common::serve;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::{
     fmt::Display,
@@ -180,25 +179,9 @@ fn complain(about: impl Display, error: &io::Error) {
     let _ = writeln!(io::stderr(), "proxy: {about}: {error}");
 }
 
-fn serve<B: Backend>(mut reactor: Reactor<B>, listen: &Address, target: Address) -> io::Result<()> {
-    common::stop_on_signals(&mut reactor)?;
-    let listener = Channel::create_socket(Family::of(listen), Type::Stream)?;
-    listener.set_reuse_addr()?;
-    listener.bind(listen)?;
-    listener.listen(1024)?;
-    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
-    reactor.add_channel(listener, Proxy { target })?;
-    reactor.run()?;
-    reactor.close_all()?;
-    if let Address::Unix(path) = listen {
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
 fn run(args: &Args) -> io::Result<()> {
     let (listen, target) = (args.listen.to_address()?, args.target.to_address()?);
-    common::run_on!(args.backend, serve(&listen, target))
+    common::run_on!(args.backend, serve(&listen, Proxy { target }))
 }
 
 fn main() -> ExitCode {
