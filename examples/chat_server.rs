@@ -155,6 +155,7 @@ impl Dispatcher for ChatServer {
         let mut chat = Chat::new(Person { room: Rc::clone(&self.room), name: None }, "\n");
         chat.set_input_limit(LONGEST_LINE);
         channel.set_queue_limit(MOST_UNREAD);
+        common::send_at_once(&channel);
         // Somebody who has gone already is no error of the server's.
         let _ = channel.push(QUESTION.as_bytes());
         cx.add_channel(channel, chat).map(drop)

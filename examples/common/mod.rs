@@ -6,6 +6,7 @@ use asyncore::{
     Address, Backend, Channel, Context, DefaultBackend, Dispatcher, Family, Reactor, Type,
 };
 use clap::ValueEnum;
+use nix::sys::socket::{setsockopt, sockopt};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     low_level::pipe,
@@ -65,6 +66,12 @@ pub(crate) fn serve<B: Backend, D: Dispatcher>(
         fs::remove_file(path)?;
     }
     Ok(())
+}
+
+/// Has TCP send small pieces as they are pushed, instead of waiting for the peer's word on the last.
+pub(crate) fn send_at_once(channel: &Channel) {
+    // A Unix socket has no such option, and always does.
+    let _ = setsockopt(channel, sockopt::TcpNoDelay, &true);
 }
 
 /// Makes SIGINT and SIGTERM stop the reactor, by a byte on a socket that it watches.

@@ -54,6 +54,7 @@ impl Dispatcher for SmtpServer {
         // not, smuggles a second mail into the first.
         let mut chat = Chat::new(Session::new(Rc::clone(&self.sink)), "\r\n");
         chat.set_input_limit(LONGEST_COMMAND);
+        common::send_at_once(&channel);
         // A client that has gone already is no error of the server's.
         let _ = channel.push(GREETING);
         cx.add_channel(channel, chat).map(drop)
