@@ -27,6 +27,23 @@ impl Channel {
         self.unhandled.set(self.unhandled.get() - interest);
     }
 
+    /// Whether the channel is looked at in every pass, also when it was quiet for long and others
+    /// are busy; false unless set. Listeners always are.
+    ///
+    /// Each one makes every pass a little dearer: see
+    /// [`Builder::cold_share`](crate::Builder::cold_share).
+    pub fn set_urgent(&self, on: bool) {
+        if on {
+            self.mark(Marks::URGENT);
+        } else {
+            self.unmark(Marks::URGENT);
+        }
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.has(Marks::URGENT) || self.state() == State::Listening
+    }
+
     /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
     ///
     /// By default the end of the input closes the channel, as in asyncore, once what was pushed is
