@@ -128,7 +128,12 @@ fn none_while_a_thousand_connections_are_idle(backend: &str) {
     clients[0].exchange(BEGIN);
     watch_the_silence(&mut clients[1]);
     clients[999].exchange(END);
-    assert_eq!(traced.between_the_marks(), calls_of(0));
+    // Before it falls asleep over them all it may look, and wait, for the busy ones.
+    let calls = traced.between_the_marks();
+    assert!(
+        (1..=4).contains(&calls.len()) && calls.iter().all(|call| *call == "wait"),
+        "{calls:?}"
+    );
 }
 
 fn one_wait_per_pass_however_many_are_ready(backend: &str) {
@@ -143,10 +148,13 @@ fn one_wait_per_pass_however_many_are_ready(backend: &str) {
     // Room for more events than ever before is made once.
     calls.retain(|call| *call != "memory");
     assert_eq!(calls.pop(), Some("wait"));
-    let passes: Vec<_> = calls.split(|call| *call == "wait").skip(1).collect();
+    // A wait may be preceded by a look at the busy ones, and one at all of them, in vain.
+    assert!(calls.split(|call| *call != "wait").all(|waits| waits.len() <= 4), "{calls:?}");
+    let mut passes: Vec<_> = calls.split(|call| *call == "wait").collect();
+    passes.retain(|pass| !pass.is_empty());
     for pass in &passes {
         let (pairs, rest) = pass.as_chunks();
-        assert!(!pairs.is_empty() && rest.is_empty(), "{pass:?}");
+        assert!(rest.is_empty(), "{pass:?}");
         assert!(pairs.iter().all(|pair| *pair == ["recv", "send"]), "{pass:?}");
     }
     assert_eq!(passes.iter().map(|pass| pass.len()).sum::<usize>(), 2 * 999);
