@@ -1,0 +1,278 @@
+//! One measurement: so many passes of one load, on one backend.
+
+use super::{
+    plan::{Task, Work},
+    sockets::{self, SPARE},
+    stats::Figure,
+    waker::{self, Waker},
+};
+use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor};
+use nix::{
+    sys::resource::{UsageWho, getrusage},
+    time::{ClockId, clock_gettime},
+};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// How long a message is.
+pub(crate) const MESSAGE: usize = 64;
+
+/// What was done, counted where it is done.
+#[derive(Debug, Default)]
+struct Tally {
+    reads: Cell<u64>,
+    writes: Cell<u64>,
+    bytes: Cell<u64>,
+    lost: Cell<bool>,
+    /// How long the other process waits before it answers.
+    delay: Cell<Duration>,
+}
+
+impl Tally {
+    fn events(&self, work: Work) -> u64 {
+        if let Work::Toggle(_) = work { self.writes.get() } else { self.reads.get() }
+    }
+}
+
+fn count(cell: &Cell<u64>, more: usize) {
+    cell.update(|count| count + more as u64);
+}
+
+/// The dispatcher of every socket.
+#[derive(Debug)]
+struct Player {
+    tally: Rc<Tally>,
+    wants_to_write: bool,
+    /// At the other end is the other process.
+    is_woken: bool,
+}
+
+impl Dispatcher for Player {
+    fn writable(&self, _: &Channel) -> bool {
+        self.wants_to_write
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut buffer = [0; MESSAGE];
+        let length = cx.recv(&mut buffer)?;
+        count(&self.tally.reads, 1);
+        count(&self.tally.bytes, length);
+        if length == 0 {
+            return Ok(());
+        }
+        if self.is_woken {
+            cx.send(&waker::request(self.tally.delay.get()))?;
+        } else {
+            cx.send(&buffer[..length])?;
+        }
+        Ok(())
+    }
+
+    fn handle_write(&mut self, _: &mut Context<'_>) -> io::Result<()> {
+        count(&self.tally.writes, 1);
+        self.wants_to_write = false;
+        Ok(())
+    }
+
+    fn handle_close(&mut self, _: &mut Context<'_>, _: Option<io::Error>) -> io::Result<()> {
+        self.tally.lost.set(true);
+        Ok(())
+    }
+}
+
+/// The sockets of a task, which the backends use in turn.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    task: Task,
+    /// While no reactor has them.
+    channels: Vec<(Channel, Player)>,
+    tally: Rc<Tally>,
+    _waker: Option<Waker>,
+    _unwatched: Vec<UnixStream>,
+}
+
+/// What a measurement has found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) passes: u64,
+    /// How many callbacks, how many bytes were read.
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    /// How often the process gave up the processor of its own accord.
+    pub(crate) sleeps: u64,
+    /// Time on the processor for one pass, in nanoseconds: the median of the laps.
+    pub(crate) cpu_per_pass: f64,
+    /// The time that went by for all passes.
+    pub(crate) wall: Duration,
+}
+
+/// A measurement has so many laps of the same number of passes. The median of them is not bothered
+/// by what disturbs some.
+pub(crate) const LAPS: u64 = 9;
+
+impl Arena {
+    pub(crate) fn open(task: Task) -> io::Result<Self> {
+        let tally = Rc::new(Tally::default());
+        let mut pairs = sockets::open(task.scenario.numbers, task.n + SPARE)?;
+        // In the middle is where what happens is nobody's advantage.
+        let [woken, theirs] = pairs.remove(pairs.len() / 2);
+        if let Work::Ready(_) = task.scenario.work {
+            send_messages(&mut pairs, task.active)?;
+        }
+        let mut watched: Vec<(UnixStream, bool)> =
+            pairs.into_iter().flatten().map(|socket| (socket, false)).collect();
+        let mut unwatched = Vec::new();
+        let mut waker = None;
+        if task.scenario.work == Work::Sleep {
+            // One of the sockets is that of the other process instead.
+            unwatched.extend(watched.pop().map(|(socket, _)| socket));
+            (&woken).write_all(&waker::request(Duration::ZERO))?;
+            waker = Some(Waker::start(theirs)?);
+            watched.push((woken, true));
+        } else {
+            unwatched.extend([woken, theirs]);
+        }
+        watched.sort_by_key(|(socket, _)| socket.as_raw_fd());
+        assert_eq!(watched.len(), task.n);
+        let channels = watched.into_iter().map(|(socket, is_woken)| {
+            let tally = Rc::clone(&tally);
+            Ok((Channel::new(socket)?, Player { tally, wants_to_write: false, is_woken }))
+        });
+        let channels = channels.collect::<io::Result<_>>()?;
+        Ok(Self { task, channels, tally, _waker: waker, _unwatched: unwatched })
+    }
+
+    /// How long the other process waits before it sends; more than a pass takes, so that the
+    /// message finds this one asleep.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        self.tally.delay.set(delay);
+    }
+
+    /// Measures laps of so many passes each, after one that is not measured.
+    pub(crate) fn run<B: Backend>(&mut self, backend: B, passes: u64) -> io::Result<Run> {
+        if let Work::Look { queues } = self.task.scenario.work {
+            return self.look(backend, queues, passes);
+        }
+        let mut reactor = Reactor::with_backend(backend);
+        let keys = self
+            .channels
+            .drain(..)
+            .map(|(channel, player)| reactor.add_channel(channel, player))
+            .collect::<io::Result<Vec<_>>>()?;
+        let run = self.play(&mut reactor, &keys, passes)?;
+        for key in keys {
+            self.channels.extend(reactor.del_channel(key));
+        }
+        Ok(run)
+    }
+
+    fn play<B: Backend>(
+        &self,
+        reactor: &mut Reactor<B>,
+        keys: &[Key<Player>],
+        passes: u64,
+    ) -> io::Result<Run> {
+        let Task { scenario, active, .. } = self.task;
+        let toggled: Vec<_> = match scenario.work {
+            Work::Toggle(_) => spread(active, keys.len()).map(|index| keys[index]).collect(),
+            _ => Vec::new(),
+        };
+        let events = || self.tally.events(scenario.work);
+        let mut goal = events();
+        let mut lap = || {
+            for _ in 0..passes {
+                for key in &toggled {
+                    if let Some(player) = reactor.get_mut(*key) {
+                        player.wants_to_write = true;
+                    }
+                }
+                goal += active as u64;
+                while events() < goal {
+                    reactor.poll(None)?;
+                    if self.tally.lost.get() {
+                        return Err(io::Error::other("a connection was lost"));
+                    }
+                }
+            }
+            Ok(())
+        };
+        lap()?;
+        let (first_event, first_byte) = (events(), self.tally.bytes.get());
+        let run = measure(passes, lap)?;
+        let (events, bytes) = (events() - first_event, self.tally.bytes.get() - first_byte);
+        Ok(Run { events, bytes, ..run })
+    }
+
+    fn look<B: Backend>(&self, mut backend: B, queues: bool, passes: u64) -> io::Result<Run> {
+        for (channel, _) in &self.channels {
+            // As a reactor watches who reads.
+            backend.add(channel.as_fd().as_raw_fd(), Interest::READ | Interest::PRIORITY)?;
+        }
+        // A nanosecond is over before the kernel would sleep, but not zero.
+        let timeout = Some(Duration::from_nanos(u64::from(queues)));
+        let (mut ready, mut events) = (Vec::new(), 0);
+        let mut lap = || {
+            for _ in 0..passes {
+                backend.wait(timeout, &mut ready)?;
+                events += ready.len() as u64;
+            }
+            Ok(())
+        };
+        lap()?;
+        let run = measure(passes, lap)?;
+        Ok(Run { events, ..run })
+    }
+}
+
+/// Times laps of so many passes each.
+fn measure(passes: u64, mut lap: impl FnMut() -> io::Result<()>) -> io::Result<Run> {
+    let mut laps = [0.0; LAPS as usize];
+    let (sleeps_before, start) = (sleeps()?, Instant::now());
+    for time in &mut laps {
+        let before = cpu_time()?;
+        lap()?;
+        *time = (cpu_time()? - before).as_nanos() as f64 / passes as f64;
+    }
+    Ok(Run {
+        passes: passes * LAPS,
+        events: 0,
+        bytes: 0,
+        sleeps: (sleeps()? - sleeps_before).unsigned_abs(),
+        cpu_per_pass: Figure::of(laps).median,
+        wall: start.elapsed(),
+    })
+}
+
+/// Sends a message to `active` sockets, no pair two before every pair has one.
+fn send_messages(pairs: &mut [[UnixStream; 2]], active: usize) -> io::Result<()> {
+    let firsts = active.min(pairs.len());
+    for index in spread(firsts, pairs.len()) {
+        pairs[index][1].write_all(&[0; MESSAGE])?;
+    }
+    for index in spread(active - firsts, pairs.len()) {
+        pairs[index][0].write_all(&[0; MESSAGE])?;
+    }
+    Ok(())
+}
+
+/// `count` positions below `length`, each in the middle of its share.
+fn spread(count: usize, length: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |index| (2 * index + 1) * length / (2 * count))
+}
+
+/// What this thread has used of the processor. Others do not disturb it as they do the wall clock.
+fn cpu_time() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+fn sleeps() -> io::Result<i64> {
+    Ok(getrusage(UsageWho::RUSAGE_SELF)?.voluntary_context_switches())
+}
