@@ -296,6 +296,8 @@ class World:
                 and name not in self.peers:
             return getattr(self, f"new_{verb}")(name, *arguments)
         if channel is None:
+            if not hasattr(self, f"peer_{verb}"):
+                raise Wrong(f"the name {name} is taken")
             return getattr(self, f"peer_{verb}")(name, *arguments)
         if channel.taken_out:
             raise Wrong(f"{channel.name} was taken out")
@@ -312,7 +314,12 @@ class World:
 
     def holder(self, name):
         """The socket or file of a channel or a peer."""
-        return self.channels[name].socket if name in self.channels else self.peer(name)
+        channel = self.channels.get(name)
+        if channel is None:
+            return self.peer(name)
+        if channel._fileno is None:
+            raise OSError(errno.EBADF, f"{name} is gone")
+        return channel.socket
 
     # The loop.
 
@@ -559,7 +566,10 @@ class World:
     def peer_move(self, name, number):
         """The same socket under another number."""
         peer = self.take_peer(name)
-        fd = fcntl.fcntl(peer.fileno(), fcntl.F_DUPFD_CLOEXEC, int(number))
+        try:
+            fd = fcntl.fcntl(peer.fileno(), fcntl.F_DUPFD_CLOEXEC, int(number))
+        except OSError:
+            raise Wrong(f"this process may not have the number {number}") from None
         if fd != int(number):
             raise Wrong(f"the number {number} is taken")
         peer.close()
@@ -568,7 +578,7 @@ class World:
 
     def peer_reuse(self, name, channel):
         """The same socket under the number that was stolen from a channel."""
-        self.peer_move(name, self.channels[channel].socket.fileno())
+        self.peer_move(name, self.holder(channel).fileno())
 
     # What a channel does, in its own callback, in another's, or from outside.
 

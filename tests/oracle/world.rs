@@ -199,7 +199,7 @@ impl World {
 
     fn act_on_nobody(&self, reach: &mut dyn Reach, words: &[&str]) -> io::Result<()> {
         match *words {
-            ["await", name, ref flags @ ..] => self.wait(reach, name, flags),
+            ["await", name, ref flags @ ..] => self.wait(reach, name, flags)?,
             ["pair", one, other] => {
                 let (first, second) = self.pair()?;
                 self.add_peer(one, first);
@@ -258,7 +258,7 @@ impl World {
                 socket
             }
             ["answer", listener] => {
-                self.until_ready(&self.peers.borrow()[listener], PollFlags::POLLIN);
+                self.until_ready(self.peer(&self.peers.borrow(), listener), PollFlags::POLLIN);
                 let (peer, listener_again) = self.answer(self.take_peer(listener))?;
                 self.add_peer(listener, listener_again);
                 peer

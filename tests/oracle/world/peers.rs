@@ -122,7 +122,7 @@ impl World {
             ["reuse", channel] => {
                 drop(peers);
                 let key = self.keys.borrow()[channel].key;
-                let number = self.present(reach, channel, key).as_fd().as_raw_fd();
+                let number = Self::present(reach, key)?.as_fd().as_raw_fd();
                 self.renumber(name, number)?;
             }
             // The check knows the verb, so it is one that makes the name.
@@ -210,17 +210,17 @@ impl World {
     /// Where a channel or a peer is.
     pub(super) fn address(&self, reach: &mut dyn Reach, name: &str) -> io::Result<SockaddrStorage> {
         let number = match self.keys.borrow().get(name) {
-            Some(watched) => self.present(reach, name, watched.key).as_fd().as_raw_fd(),
+            Some(watched) => Self::present(reach, watched.key)?.as_fd().as_raw_fd(),
             None => self.peer(&self.peers.borrow(), name).as_raw_fd(),
         };
         Ok(socket::getsockname(number)?)
     }
 
-    fn present<'a>(&self, reach: &'a mut dyn Reach, name: &str, key: Key) -> &'a Channel {
-        reach.channel(key).unwrap_or_else(|| self.wrong(format!("{name} is gone")))
+    fn present(reach: &mut dyn Reach, key: Key) -> io::Result<&Channel> {
+        reach.channel(key).ok_or_else(|| Errno::EBADF.into())
     }
 
-    fn peer<'a>(&self, peers: &'a HashMap<String, OwnedFd>, name: &str) -> &'a OwnedFd {
+    pub(super) fn peer<'a>(&self, peers: &'a HashMap<String, OwnedFd>, name: &str) -> &'a OwnedFd {
         peers.get(name).unwrap_or_else(|| self.wrong(format!("there is no {name}")))
     }
 
@@ -243,10 +243,10 @@ impl World {
     }
 
     /// Until poll(2) reports all of `flags`, or so many bytes are there.
-    pub(super) fn wait(&self, reach: &mut dyn Reach, name: &str, flags: &[&str]) {
+    pub(super) fn wait(&self, reach: &mut dyn Reach, name: &str, flags: &[&str]) -> io::Result<()> {
         let peers = self.peers.borrow();
         let fd = match self.keys.borrow().get(name) {
-            Some(watched) => self.present(reach, name, watched.key).as_fd(),
+            Some(watched) => Self::present(reach, watched.key)?.as_fd(),
             None => self.peer(&peers, name).as_fd(),
         };
         if let [count] = flags
@@ -256,7 +256,7 @@ impl World {
             let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
             loop {
                 match socket::recv(fd.as_raw_fd(), &mut buffer, flags) {
-                    Ok(there) if there >= count => return,
+                    Ok(there) if there >= count => return Ok(()),
                     Ok(_) | Err(Errno::EAGAIN) => self.pause(),
                     Err(Errno::ENOTSOCK) => {
                         self.wrong("only a socket is asked how much there is".to_owned())
@@ -279,6 +279,7 @@ impl World {
                 }
             }
         }
+        Ok(())
     }
 
     /// Until poll(2) reports anything, for as long as there is patience.
