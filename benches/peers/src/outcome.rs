@@ -90,5 +90,6 @@ mod tests {
         assert_eq!(outcome.to_string().parse(), Ok(outcome));
         assert!("1 2 3".parse::<Outcome>().is_err());
         assert!("1 2 3 4 ns".parse::<Outcome>().is_err());
+        assert!("1 2 3 4 ns=x".parse::<Outcome>().is_err());
     }
 }

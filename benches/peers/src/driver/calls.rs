@@ -1,6 +1,11 @@
 //! How many system calls an operation takes, counted by strace.
 
-use super::{build, build::Programs, process, results::Results};
+use super::{
+    build,
+    build::Programs,
+    process,
+    results::{Results, WorkResult},
+};
 use crate::{
     peers::{Entry, Kind},
     spec::{Spec, Toggled},
@@ -17,6 +22,17 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
+    /// Whether the kernel saw other reads and writes than the work makes, and so the adapter or its
+    /// library made some of its own.
+    pub(crate) fn differ(&self) -> Option<String> {
+        let expected = if matches!(self.spec, Spec::Churn { .. }) { 0.0 } else { 1.0 };
+        let counted =
+            ["recvfrom", "sendto"].map(|name| self.each.get(name).copied().unwrap_or(0.0));
+        let right = counted.iter().all(|each| (each - expected).abs() <= NOISE);
+        let [reads, writes] = counted;
+        (!right).then(|| format!("strace counts {reads:.2} reads and {writes:.2} writes of each"))
+    }
+
     /// All of them.
     pub(crate) fn per_operation(&self) -> f64 {
         self.each.values().sum()
@@ -33,6 +49,7 @@ const MANY: u64 = 4;
 fn operations(spec: Spec) -> Option<usize> {
     match spec {
         Spec::Ring { active: 1, .. } => Some(1000),
+        Spec::Sparse { n: 100, .. } => Some(1000),
         Spec::Cascade { n } => Some(n),
         Spec::Churn { n, toggled: Toggled::Channels | Toggled::Writing } => Some(2 * n),
         _ => None,
@@ -68,6 +85,19 @@ pub(crate) fn count(specs: &[Spec], results: &Results, programs: &Programs) -> V
         }
     }
     calls
+}
+
+/// Drops the rows of those whose reads and writes are not those of the work.
+pub(crate) fn check(calls: &[Calls], works: &mut [WorkResult]) {
+    for calls in calls {
+        let Some(difference) = calls.differ() else { continue };
+        eprintln!("skipped: {} in {}: {difference}", calls.entry, calls.spec);
+        let work = works.iter_mut().find(|work| work.spec == calls.spec);
+        let rows = work.into_iter().flat_map(|work| &mut work.rows);
+        for row in rows.filter(|row| row.entry == calls.entry) {
+            row.outcomes = Err(difference.clone());
+        }
+    }
 }
 
 /// The calls of a whole process.

@@ -121,6 +121,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let mut results = rounds::run(&plan, &specs, &entries, &programs)?;
     results.load_before = load_before;
     results.calls = calls::count(&specs, &results, &programs);
+    calls::check(&results.calls, &mut results.works);
 
     let report = report::write(&results);
     let everything = specs.len() == spec::ALL.len() && entries.len() == peers::ALL.len();

@@ -24,11 +24,18 @@ pub(crate) fn line(command: &mut Command, limit: Duration) -> Result<String, Str
     if status.success() {
         return Ok(stdout.lines().last().unwrap_or_default().to_string());
     }
-    let reason = stderr.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("note:"));
-    Err(reason.map_or_else(
-        || status.to_string(),
-        |reason| reason.trim().trim_matches('*').trim().to_string(),
-    ))
+    Err(reason(&stderr).unwrap_or_else(|| status.to_string()))
+}
+
+/// What a process that failed had to say, in a line.
+fn reason(stderr: &str) -> Option<String> {
+    // glibc's abort, and CPython's exception.
+    let too_large = ["FD_SETSIZE", "filedescriptor out of range"];
+    if too_large.iter().any(|sign| stderr.contains(sign)) {
+        return Some("its select takes no descriptor of 1024 or above".into());
+    }
+    let mut lines = stderr.lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty() && !line.starts_with("note:")).map(String::from)
 }
 
 /// Reads its standard output and its standard error to their ends.

@@ -99,7 +99,7 @@ fn work(plan: &Plan, spec: Spec, entries: &[Entry], programs: &Programs) -> Vec<
 /// One round of one peer.
 fn one(plan: &Plan, spec: Spec, entry: Entry, programs: &Programs) -> Result<Outcome, String> {
     let mut command = command(plan, spec, entry, programs);
-    let outcome: Outcome = process::line(&mut command, PATIENCE).map_err(plainly)?.parse()?;
+    let outcome: Outcome = process::line(&mut command, PATIENCE)?.parse()?;
     let Counts { reads, writes, messages } = outcome.counts;
     let expected = match spec {
         // As many as fit into the time, each read once and written once.
@@ -114,15 +114,6 @@ fn one(plan: &Plan, spec: Spec, entry: Entry, programs: &Programs) -> Result<Out
         ));
     }
     Ok(outcome)
-}
-
-/// What glibc's abort and CPython's exception mean.
-fn plainly(reason: String) -> String {
-    let too_large = ["FD_SETSIZE", "filedescriptor out of range"];
-    if too_large.iter().any(|sign| reason.contains(sign)) {
-        return "its select takes no descriptor of 1024 or above".into();
-    }
-    reason
 }
 
 fn command(plan: &Plan, spec: Spec, entry: Entry, programs: &Programs) -> Command {

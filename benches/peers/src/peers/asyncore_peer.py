@@ -354,15 +354,14 @@ class Server(Work):
         listening.accepting = True
         while self.token == 0 or self.connections > 0:
             self.wait()
-        self.counts.reads -= self.token
         print(self.counts.line())
 
     def ready(self, token, channel):
         if token == self.LISTENER:
             return self.accept()
-        self.counts.reads += 1
         data = channel.recv(4096)
         if data:
+            self.counts.reads += 1
             self.counts.messages += 1
             self.send(channel, data)
 

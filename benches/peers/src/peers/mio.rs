@@ -47,7 +47,11 @@ impl Peer for Mio {
         match (self.registered[token], interest.reads()) {
             (false, true) => registry.register(&mut SourceFd(&fd), Token(token), wanted)?,
             (true, true) => registry.reregister(&mut SourceFd(&fd), Token(token), wanted)?,
-            (true, false) => registry.deregister(&mut SourceFd(&fd))?,
+            (true, false) => match registry.deregister(&mut SourceFd(&fd)) {
+                // Its poll(2) forgets by itself what hung up.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
             (false, false) => {}
         }
         self.registered[token] = interest.reads();
@@ -65,13 +69,13 @@ impl Peer for Mio {
         for event in &self.events {
             let Token(token) = event.token();
             let mut fd = self.sources.raw(token);
-            if event.is_readable() || event.is_read_closed() {
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
                 work.ready(token, &mut fd);
             }
             // Its poll(2) stops to watch what it has told of, until a read says WouldBlock or this.
-            // Everybody is to make the same reads, so it is this.
+            // Everybody is to make the same reads, so it is this. What hung up it has forgotten.
             #[cfg(mio_unsupported_force_poll_poll)]
-            if !event.is_read_closed() {
+            if !event.is_read_closed() && !event.is_error() {
                 let wanted = mio::Interest::READABLE;
                 self.poll.registry().reregister(&mut SourceFd(&fd), Token(token), wanted)?;
             }
