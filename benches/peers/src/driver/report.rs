@@ -174,8 +174,8 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
             judgement.ours,
             if judgement.stands_in { " *" } else { "" },
             judgement.against,
-            short(judgement.at_most),
-            spread(judgement.reached),
+            precise(judgement.at_most),
+            precisely(judgement.reached),
             if judgement.is_met() { "met" } else { "**missed**" },
         )?;
     }
@@ -220,11 +220,15 @@ fn table(out: &mut String, work: &WorkResult) -> fmt::Result {
     write!(out, "| |")?;
     for figure in &figures {
         write!(out, " {} |", meaning(work.spec, figure))?;
+        if is_rate(work.spec, figure) {
+            write!(out, " messages/s |")?;
+        }
         if reference.is_some() {
             write!(out, " to {REFERENCE} |")?;
         }
     }
-    let columns = figures.len() * if reference.is_some() { 2 } else { 1 };
+    let rates = figures.iter().filter(|figure| is_rate(work.spec, figure)).count();
+    let columns = figures.len() * if reference.is_some() { 2 } else { 1 } + rates;
     writeln!(out, "\n|---{}|", "|---:".repeat(columns))?;
     for row in rows {
         let name = row.entry.to_string();
@@ -236,6 +240,9 @@ fn table(out: &mut String, work: &WorkResult) -> fmt::Result {
         for figure in &figures {
             let median = row.spread(figure).map_or(0.0, |spread| spread.median);
             write!(out, " {} |", quantity(figure, median))?;
+            if is_rate(work.spec, figure) {
+                write!(out, " {:.0} |", 1e9 / median)?;
+            }
             if let Some(reference) = reference {
                 match row.ratio(reference, figure) {
                     Some(ratio) => write!(out, " {} |", spread(ratio))?,
@@ -287,6 +294,11 @@ fn calls(out: &mut String, results: &Results) -> fmt::Result {
     Ok(())
 }
 
+/// Whether a time is better known by how many there are of it in a second.
+fn is_rate(spec: Spec, figure: &str) -> bool {
+    matches!(spec, Spec::Echo { .. }) && figure == "ns"
+}
+
 /// What a figure is called in a table.
 fn meaning(spec: Spec, figure: &str) -> &'static str {
     match (figure, spec) {
@@ -315,6 +327,15 @@ fn quantity(figure: &str, value: f64) -> String {
 
 fn spread(Spread { least, median, most }: Spread) -> String {
     format!("{} [{} - {}]", short(median), short(least), short(most))
+}
+
+fn precisely(Spread { least, median, most }: Spread) -> String {
+    format!("{} [{} - {}]", precise(median), precise(least), precise(most))
+}
+
+/// One figure more, for who is near a bound.
+fn precise(value: f64) -> String {
+    if (0.1..10.0).contains(&value) { format!("{value:.3}") } else { short(value) }
 }
 
 /// Three figures or so, which is more than they are good for.

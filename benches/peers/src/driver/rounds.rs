@@ -80,9 +80,10 @@ fn work(plan: &Plan, spec: Spec, entries: &[Entry], programs: &Programs) -> Vec<
         entries.iter().map(|entry| Row { entry: *entry, outcomes: Ok(Vec::new()) }).collect();
     for round in 0..plan.rounds() {
         for index in 0..rows.len() {
-            // Nobody is always the first, nor always after the same one's caches.
+            // Nobody is always the first, nor always after the same one.
             let index = (index + round * 5) % entries.len();
-            let row = &mut rows[index];
+            let backwards = !round.is_multiple_of(2);
+            let row = &mut rows[if backwards { entries.len() - 1 - index } else { index }];
             let Ok(outcomes) = &mut row.outcomes else { continue };
             match one(plan, spec, row.entry, programs) {
                 Ok(outcome) => outcomes.push(outcome),
