@@ -114,7 +114,9 @@ impl<B: Backend> Pairs<B> {
         let index = |event: &Event| {
             self.pairs.iter().position(|(ours, _)| ours.as_raw_fd() == event.fd).unwrap()
         };
-        let found: Vec<usize> = self.ready.iter().map(index).collect();
+        let mut found: Vec<usize> = self.ready.iter().map(index).collect();
+        // The numbers need not ascend as the pairs do.
+        found.sort_unstable();
         for &index in &found {
             (&self.pairs[index].0).read_exact(&mut [0]).unwrap();
         }
