@@ -35,9 +35,9 @@ struct Args {
 
 /// What the driver has its processes do.
 #[derive(Debug, Subcommand)]
-#[command(hide = true)]
 enum Role {
     /// One round of one peer
+    #[command(hide = true)]
     Round {
         peer: Entry,
         spec: Spec,
@@ -48,8 +48,10 @@ enum Role {
         samples: Option<u64>,
     },
     /// The server of `echo`
+    #[command(hide = true)]
     Serve { peer: Entry },
     /// The load of `echo`, on a server that it starts
+    #[command(hide = true)]
     Load {
         spec: Spec,
         #[arg(long, default_value_t = 100)]
@@ -58,8 +60,10 @@ enum Role {
         server: Vec<String>,
     },
     /// The other process of `cold`
+    #[command(hide = true)]
     WriteAtRandomTimes,
     /// Whether a peer is there, and its version
+    #[command(hide = true)]
     Version { peer: Entry },
 }
 

@@ -33,8 +33,6 @@ pub(crate) fn write(results: &Results) -> String {
 }
 
 fn introduction(out: &mut String, results: &Results) -> fmt::Result {
-    let load: f64 =
-        results.load_before.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
     writeln!(
         out,
         "# Benchmarks\n\n\
@@ -47,12 +45,13 @@ fn introduction(out: &mut String, results: &Results) -> fmt::Result {
          With `-- --quick` it takes a look, `-- 'sparse(9000,10)' --peers asyncore-rs,epoll` is one \
          work for some; `-- --help` tells more.\n"
     )?;
-    if load > machine::processors() as f64 / 4.0 {
+    if let Some((before, most)) = others_load(results) {
         writeln!(
             out,
-            "**The machine was busy with other things**: the load average was {load} before this \
-             began. Ratios of what ran side by side mean something; latencies and what two \
-             processes do together (`echo`, `cold`) mean little.\n"
+            "**The machine was busy with other things**: the load average was {before} before this \
+             began, and {most} at the most after one of the works. Ratios of what ran side by side \
+             mean something; latencies and what two processes do together (`echo`, `cold`) mean \
+             little.\n"
         )?;
     }
     writeln!(
@@ -77,6 +76,17 @@ fn introduction(out: &mut String, results: &Results) -> fmt::Result {
          messages are counted, by the programs and for some of the work by strace as well, and a \
          peer whose counts are not those of the work has no row.\n"
     )
+}
+
+/// The load before, and the most of what came after, if it is not that of the run alone.
+fn others_load(results: &Results) -> Option<(f64, f64)> {
+    let last_minute = |load: &str| load.split(' ').next()?.parse::<f64>().ok();
+    let before = last_minute(&results.load_before)?;
+    let during = results.works.iter().filter_map(|work| last_minute(&work.load));
+    let most = during.fold(0.0, f64::max);
+    // By itself a run has two processes at work, at times.
+    let busy = before > machine::processors() as f64 / 4.0 || most > 2.5;
+    busy.then_some((before, most))
 }
 
 fn peers(out: &mut String, results: &Results) -> fmt::Result {
