@@ -30,7 +30,6 @@ use std::{
     },
     path::PathBuf,
     thread,
-    time::Duration,
 };
 
 impl World {
@@ -296,7 +295,7 @@ impl World {
     /// Something has come, but not what is awaited.
     fn pause(&self) {
         self.patience();
-        thread::sleep(Duration::from_millis(1));
+        thread::yield_now();
     }
 
     /// Does `more`, until the peer has got so many bytes, or the end.
