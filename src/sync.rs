@@ -5,6 +5,12 @@ use asyncore_backends::{Backend, HotSet};
 use std::{io, os::fd::RawFd};
 
 impl Map {
+    /// Whether anything may have changed since the last time.
+    #[inline]
+    pub(crate) fn is_stale(&self) -> bool {
+        self.slab.has_touched() || self.options.ask_every_pass || cfg!(debug_assertions)
+    }
+
     /// Brings the backend up to date. Its tables are the only thing that changes: no system call.
     pub(crate) fn sync(&mut self, backend: &mut HotSet<impl Backend>) -> io::Result<()> {
         if self.options.ask_every_pass {
@@ -14,6 +20,7 @@ impl Map {
         } else if cfg!(debug_assertions) {
             self.find_untouched_change();
         }
+        self.slab.sort_touched();
         while let Some(fd) = self.slab.next_touched() {
             let wanted = self.slab.key_of(fd).and_then(|key| self.ask(key));
             match (*self.slab.registered(fd), wanted) {

@@ -46,7 +46,9 @@ impl FdSet {
 
     /// Becomes equal to `other`, which has as much room, in these words, and empty before them.
     pub(crate) fn copy_from(&mut self, other: &Self, words: Range<usize>) {
-        self.words[..words.start].fill(0);
+        if words.start > 0 {
+            self.words[..words.start].fill(0);
+        }
         self.words[words.clone()].copy_from_slice(&other.words[words]);
     }
 

@@ -201,6 +201,7 @@ impl<B: Backend> Backend for HotSet<B> {
         self.forget(fd);
     }
 
+    #[inline]
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         if self.scan == Scan::Plain {
             return self.all.wait(timeout, ready);
