@@ -49,15 +49,15 @@ pub(crate) fn measure(
 /// How many passes a lap has; the same for both.
 fn calibrate(arena: &mut Arena, task: Task, extent: &Extent) -> io::Result<u64> {
     let mut both = [arena.run(Poll::new(), 1)?, arena.run(Select::new(), 1)?];
-    let cpu = |both: [Run; 2]| both.map(|run| run.cpu_per_pass).into_iter().fold(0.0, f64::max);
+    let slower = |both: [Run; 2]| both.map(|run| run.pass).into_iter().fold(0.0, f64::max);
     let pass = if task.scenario.work == Work::Sleep {
-        let delay = Duration::from_nanos(3 * cpu(both) as u64) + Duration::from_micros(100);
+        let delay = Duration::from_nanos(3 * slower(both) as u64) + Duration::from_micros(100);
         arena.set_delay(delay);
         both = [arena.run(Poll::new(), 1)?, arena.run(Select::new(), 1)?];
         // A sleep takes time as well, though it does not count.
         both[0].wall.max(both[1].wall).as_nanos() as f64 / LAPS as f64
     } else {
-        cpu(both)
+        slower(both)
     };
     let passes = task.time(extent).as_nanos() as f64 / pass / LAPS as f64;
     Ok(passes.clamp(1.0, 2000.0) as u64)

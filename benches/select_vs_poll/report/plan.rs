@@ -86,7 +86,7 @@ impl Group {
             }
             Self::Sleep => {
                 "One message from another process for each pass, which comes when the loop is \
-                 asleep. CPU time; the sleep itself does not count."
+                 asleep. Time on the processor: the sleep does not count."
             }
             Self::Place => {
                 "One message, as above. High: numbers from 10 000 on. Scattered: evenly spread \

@@ -25,8 +25,8 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     paragraph(
         out,
         &format!(
-            "Median of {} rounds [least-most]. Time on the processor, for the same work. Above 1 \
-             poll is faster, below 1 select. With a star: {}.",
+            "Median of {} rounds [least-most], for the same work. Above 1 poll is faster, below 1 \
+             select. With a star: {}.",
             report.extent.rounds,
             findings::rule(report.extent.rounds)
         ),
