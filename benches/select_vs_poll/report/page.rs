@@ -3,7 +3,7 @@
 use super::{
     data::{Point, Report, Series},
     findings::{self, thousands, time},
-    plan::Group,
+    plan::{Group, Work},
     plot::{self, Width},
     stats::Faster,
 };
@@ -82,6 +82,7 @@ pub(crate) fn render(report: &Report) -> Result<String, minijinja::Error> {
         loaded => report.machine.is_loaded(),
         extent => serialized(&report.extent),
         rule => findings::rule(report.extent.rounds),
+        slept => slept(&report.series),
         seconds => format!("{:.0}", report.seconds),
         headline => &report.headline,
         advice => serialized(&report.advice),
@@ -93,6 +94,18 @@ pub(crate) fn render(report: &Report) -> Result<String, minijinja::Error> {
         differences,
         left_out => serialized(&report.left_out),
     })
+}
+
+/// Of the passes whose wait was to sleep, how many percent did.
+fn slept(series: &[Series]) -> Option<String> {
+    let points = series
+        .iter()
+        .filter(|series| series.scenario.work == Work::Sleep)
+        .flat_map(|series| &series.points);
+    let (slept, passes) = points.fold((0.0, 0), |(slept, passes), point| {
+        (slept + point.slept * point.passes as f64, passes + point.passes)
+    });
+    (passes > 0).then(|| format!("{:.1}", 100.0 * slept / passes as f64))
 }
 
 fn serialized(data: &impl Serialize) -> Value {

@@ -156,6 +156,7 @@ pub(crate) const MOST_DESCRIPTORS: u64 = 32_768;
 pub(crate) struct Extent {
     pub(crate) name: &'static str,
     pub(crate) sizes: &'static [usize],
+    /// An even number: each backend is first in half of them.
     pub(crate) rounds: usize,
     /// How long one measurement of one backend is to take.
     pub(crate) measurement: Duration,
@@ -166,7 +167,7 @@ pub(crate) struct Extent {
 pub(crate) const FULL: Extent = Extent {
     name: "full",
     sizes: &[10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000],
-    rounds: 11,
+    rounds: 12,
     measurement: Duration::from_millis(30),
     at_most: Duration::from_secs(355),
 };
@@ -174,7 +175,7 @@ pub(crate) const FULL: Extent = Extent {
 pub(crate) const QUICK: Extent = Extent {
     name: "quick",
     sizes: &[10, 100, 1000, 10_000],
-    rounds: 7,
+    rounds: 8,
     measurement: Duration::from_millis(12),
     at_most: Duration::from_secs(55),
 };
@@ -221,10 +222,11 @@ impl Task {
         let pass = Duration::from_nanos(150) * self.n as u32
             + Duration::from_micros(2) * self.active as u32
             + Duration::from_micros(if self.scenario.work == Work::Sleep { 400 } else { 2 });
-        let setup = Duration::from_micros(1) * self.n as u32;
-        let one =
-            (self.time(extent).max(pass * LAPS as u32) * (LAPS as u32 + 1)) / LAPS as u32 + setup;
-        one * 2 * (extent.rounds as u32 + 1) + setup * 10
+        // Opening is dear; moving from one reactor to the next is not.
+        let open = Duration::from_micros(5) * self.scenario.numbers.needed(self.n) as u32;
+        let laps = LAPS as u32;
+        let run = self.time(extent).max(pass * laps) * (laps + 1) / laps;
+        (run * 2 + open) * (extent.rounds as u32 + 1)
     }
 }
 

@@ -67,9 +67,12 @@ pub(crate) fn overview(series: &[Series], width: Width) -> Option<Document> {
         plot.text("", (x + 38.0, y + 4.5), "start", &full_title(&series.scenario));
     }
     let height = bottom + 62.0 + 22.0 * rows as f64;
-    let about = "Time of select for 1 of poll, against the number of watched descriptors; the \
-                 table below has the same figures.";
-    Some(plot.document(size, height, about))
+    let found = shown
+        .iter()
+        .map(|series| format!(" {}: {}.", full_title(&series.scenario), series.finding));
+    let about = "Time of select for 1 of poll, against the number of watched descriptors.";
+    let about = about.to_owned() + &found.collect::<String>();
+    Some(plot.document(size, height, &about))
 }
 
 /// The overview as a file of its own.

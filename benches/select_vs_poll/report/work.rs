@@ -33,8 +33,6 @@ struct Tally {
     writes: Cell<u64>,
     bytes: Cell<u64>,
     lost: Cell<bool>,
-    /// How long the other process waits before it answers.
-    delay: Cell<Duration>,
 }
 
 impl Tally {
@@ -52,8 +50,8 @@ fn count(cell: &Cell<u64>, more: usize) {
 struct Player {
     tally: Rc<Tally>,
     wants_to_write: bool,
-    /// At the other end is the other process.
-    is_woken: bool,
+    /// At the other end is the other process, which is to wait for so long before it sends.
+    wakes_after: Option<Duration>,
 }
 
 impl Dispatcher for Player {
@@ -69,11 +67,10 @@ impl Dispatcher for Player {
         if length == 0 {
             return Ok(());
         }
-        if self.is_woken {
-            cx.send(&waker::request(self.tally.delay.get()))?;
-        } else {
-            cx.send(&buffer[..length])?;
-        }
+        match self.wakes_after {
+            Some(delay) => cx.send(&waker::request(delay))?,
+            None => cx.send(&buffer[..length])?,
+        };
         Ok(())
     }
 
@@ -97,7 +94,7 @@ pub(crate) struct Arena {
     channels: Vec<(Channel, Player)>,
     tally: Rc<Tally>,
     _waker: Option<Waker>,
-    _unwatched: Vec<(UnixStream, bool)>,
+    _unwatched: Vec<(UnixStream, Option<Duration>)>,
 }
 
 /// What a measurement has found.
@@ -120,16 +117,17 @@ pub(crate) struct Run {
 pub(crate) const LAPS: u64 = 9;
 
 impl Arena {
-    pub(crate) fn open(task: Task) -> io::Result<Self> {
+    /// Opens them. `delay` is how long the other process waits before it sends.
+    pub(crate) fn open(task: Task, delay: Duration) -> io::Result<Self> {
         let tally = Rc::new(Tally::default());
         let mut pairs = sockets::open(task.scenario.numbers, task.n + SPARE)?;
         let (mut watched, mut unwatched) = (VecDeque::new(), Vec::new());
         let mut waker = None;
         if task.scenario.work == Work::Sleep {
             let [ours, theirs] = pairs.remove(pairs.len() / 2);
-            (&ours).write_all(&waker::request(Duration::ZERO))?;
+            (&ours).write_all(&waker::request(delay))?;
             waker = Some(Waker::start(theirs)?);
-            watched.push_back((ours, true));
+            watched.push_back((ours, Some(delay)));
         }
         // Without the last pair, or, so that a single message is in the middle, without one socket
         // at each end.
@@ -139,7 +137,7 @@ impl Arena {
             let used = if centred { pairs.len() } else { pairs.len() - 1 };
             send_messages(&mut pairs[..used], task.active)?;
         }
-        watched.extend(pairs.into_iter().flatten().map(|socket| (socket, false)));
+        watched.extend(pairs.into_iter().flatten().map(|socket| (socket, None)));
         if centred {
             unwatched.extend(watched.pop_front());
         }
@@ -147,18 +145,12 @@ impl Arena {
         let mut watched = Vec::from(watched);
         watched.sort_by_key(|(socket, _)| socket.as_raw_fd());
         assert_eq!(watched.len(), task.n);
-        let channels = watched.into_iter().map(|(socket, is_woken)| {
+        let channels = watched.into_iter().map(|(socket, wakes_after)| {
             let tally = Rc::clone(&tally);
-            Ok((Channel::new(socket)?, Player { tally, wants_to_write: false, is_woken }))
+            Ok((Channel::new(socket)?, Player { tally, wants_to_write: false, wakes_after }))
         });
         let channels = channels.collect::<io::Result<_>>()?;
         Ok(Self { task, channels, tally, _waker: waker, _unwatched: unwatched })
-    }
-
-    /// How long the other process waits before it sends; more than a pass takes, so that the
-    /// message finds this one asleep.
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        self.tally.delay.set(delay);
     }
 
     /// Measures laps of so many passes each, after one that is not measured.
