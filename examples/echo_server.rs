@@ -4,8 +4,9 @@
 
 mod common;
 
-use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, ToAddress, Type};
+use asyncore::{Address, Channel, Context, Dispatcher, ToAddress};
 use clap::Parser;
+use common::serve;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -59,26 +60,12 @@ impl Dispatcher for EchoServer {
     }
 }
 
-fn serve<B: Backend>(mut reactor: Reactor<B>, address: &Address) -> io::Result<()> {
-    common::stop_on_signals(&mut reactor)?;
-    let listener = Channel::create_socket(Family::of(address), Type::Stream)?;
-    listener.set_reuse_addr()?;
-    listener.bind(address)?;
-    listener.listen(1024)?;
-    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
-    reactor.add_channel(listener, EchoServer)?;
-    reactor.run()?;
-    reactor.close_all()?;
-    if let Address::Unix(path) = address {
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
-    let served =
-        args.addr.to_address().and_then(|addr| common::run_on!(args.backend, serve(&addr)));
+    let served = args
+        .addr
+        .to_address()
+        .and_then(|addr| common::run_on!(args.backend, serve(&addr, EchoServer)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! The choices that are made once, before a reactor exists.
 
 use crate::{DefaultBackend, Reactor, map::Options};
-use asyncore_backends::Backend;
+use asyncore_backends::{Backend, Scan};
 
 /// Makes a [`Reactor`] with other than the usual choices.
 ///
@@ -43,6 +43,28 @@ impl<B: Backend> Builder<B> {
     /// How many connections a listener may accept in one pass; 16 unless set, never less than 1.
     pub fn accept_batch(mut self, limit: usize) -> Self {
         self.options.accept_batch = limit.max(1);
+        self
+    }
+
+    /// How a wait looks for what is ready; [`Scan::Adaptive`] unless set.
+    ///
+    /// A system call asks about every channel, most of them in vain. So those that were busy lately
+    /// are asked about first, alone, where that pays: of many channels, few are busy at a time. A
+    /// loop with a few dozen channels does not change. [`Scan::Plain`] makes one system call per
+    /// pass on everything, as asyncore does.
+    pub fn scan(mut self, scan: Scan) -> Self {
+        self.options.scan = scan;
+        self
+    }
+
+    /// How much of the time goes to looking at channels that are not busy, while others are: a
+    /// sixteenth unless set, and between a hundredth and nine tenths.
+    ///
+    /// It is what bounds the time until such a channel is served: a round over all of them takes as
+    /// long as one system call that asks about all of them, divided by this share. Listeners, the
+    /// remote handle and [urgent](crate::Channel::set_urgent) channels do not wait for it.
+    pub fn cold_share(mut self, share: f64) -> Self {
+        self.options.cold_share = Some(share);
         self
     }
 

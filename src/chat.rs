@@ -84,19 +84,20 @@ use std::{
 /// impl AsyncChat for Messages {
 ///     fn found_terminator(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
 ///         let data = cx.take_data();
+///         self.in_body = !self.in_body;
 ///         if !self.in_body {
-///             let header = data.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-///             let length = u32::from_be_bytes(header) as usize;
-///             if length > 0 {
-///                 self.in_body = true;
+///             println!("{}", data.escape_ascii());
+///             cx.set_terminator(4);
+///             return Ok(());
+///         }
+///         let header = data.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+///         match u32::from_be_bytes(header) as usize {
+///             0 => Err(io::ErrorKind::InvalidData.into()), // a length of 0 is none
+///             length => {
 ///                 cx.set_terminator(length);
-///                 return Ok(());
+///                 Ok(())
 ///             }
 ///         }
-///         println!("a message"); // in `data`, if it is not empty
-///         self.in_body = false;
-///         cx.set_terminator(4);
-///         Ok(())
 ///     }
 /// }
 ///

@@ -96,7 +96,7 @@ mod sync;
 pub use asyncore_backends::Poll;
 #[cfg(feature = "select")]
 pub use asyncore_backends::Select;
-pub use asyncore_backends::{Backend, Event, Interest, Readiness};
+pub use asyncore_backends::{Backend, Event, Interest, Readiness, Scan};
 pub use builder::Builder;
 pub use channel::{
     Address, Channel, DEFAULT_QUEUE_LIMIT, Family, FileProducer, FileWrapper, IteratorProducer,

@@ -4,6 +4,7 @@ use crate::{
     Channel, Dispatcher, Key,
     slab::{Occupant, Slab},
 };
+use asyncore_backends::Scan;
 use std::{
     any::Any,
     io,
@@ -34,13 +35,21 @@ pub(crate) struct Map {
 pub(crate) struct Options {
     pub(crate) ask_every_pass: bool,
     pub(crate) accept_batch: usize,
+    pub(crate) scan: Scan,
+    pub(crate) cold_share: Option<f64>,
     /// The backend's first number that is too large.
     pub(crate) fd_limit: Option<RawFd>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ask_every_pass: false, accept_batch: 16, fd_limit: None }
+        Self {
+            ask_every_pass: false,
+            accept_batch: 16,
+            scan: Scan::default(),
+            cold_share: None,
+            fd_limit: None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Builder, Channel, DefaultBackend, Dispatcher, Interest, Key, Remote, dispatch,
     map::{Map, Options},
 };
-use asyncore_backends::{Backend, Event};
+use asyncore_backends::{Backend, Event, HotSet};
 use std::{
     fmt, io,
     time::{Duration, Instant},
@@ -40,7 +40,7 @@ use std::{
 /// # Ok::<(), io::Error>(())
 /// ```
 pub struct Reactor<B = DefaultBackend> {
-    backend: B,
+    backend: HotSet<B>,
     ready: Vec<Event>,
     map: Map,
     remote: Option<Remote>,
@@ -92,11 +92,18 @@ impl<B: Backend> Reactor<B> {
     }
 
     pub(crate) fn assemble(backend: B, options: Options) -> Self {
+        let mut backend = HotSet::new(backend, options.scan);
+        if let Some(share) = options.cold_share {
+            backend = backend.with_cold_share(share);
+        }
         Self { backend, ready: Vec::new(), map: Map::new(options), remote: None }
     }
 
-    /// One pass: waits until a channel is ready or `timeout` has passed, and serves every ready
-    /// channel once (asyncore's `poll` and `poll2`). Returns how many were ready.
+    /// One pass: waits until a channel is ready or `timeout` has passed, and serves each that is
+    /// found ready once (asyncore's `poll` and `poll2`). Returns how many were.
+    ///
+    /// Where there are many channels, those that were busy lately are looked at in every pass, and
+    /// the others in turns: see [`Builder::scan`]. A pass that does not wait looks at all of them.
     ///
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on

@@ -1,12 +1,12 @@
 //! Before a wait: what was touched is asked what it wants, and the backend hears of it.
 
-use crate::{Interest, Key, State, map::Map, running::Running};
-use asyncore_backends::Backend;
-use std::io;
+use crate::{Interest, Key, State, map::Map, running::Running, slab::Occupant};
+use asyncore_backends::{Backend, HotSet};
+use std::{io, os::fd::RawFd};
 
 impl Map {
     /// Brings the backend up to date. Its tables are the only thing that changes: no system call.
-    pub(crate) fn sync(&mut self, backend: &mut impl Backend) -> io::Result<()> {
+    pub(crate) fn sync(&mut self, backend: &mut HotSet<impl Backend>) -> io::Result<()> {
         if self.options.ask_every_pass {
             for fd in self.slab.numbers() {
                 self.slab.touch(fd);
@@ -29,9 +29,19 @@ impl Map {
                 }
                 _ => {}
             }
+            if wanted.is_some() {
+                backend.pin(fd, self.is_urgent(fd));
+            }
             *self.slab.registered(fd) = wanted;
         }
         Ok(())
+    }
+
+    /// Whether a number has to be looked at in every pass.
+    fn is_urgent(&self, fd: RawFd) -> bool {
+        let Some(key) = self.slab.key_of(fd) else { return false };
+        let is_urgent = |occupant: &Occupant| occupant.channel.is_urgent();
+        self.own == Some(key) || self.slab.get(key).is_some_and(is_urgent)
     }
 
     /// What the channel is to be watched for; `None` if it has closed meanwhile.

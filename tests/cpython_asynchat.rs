@@ -7,7 +7,7 @@ use asyncore::{
     Address, AsyncChat, Backend, Channel, Chat, ChatContext, Context, Dispatcher, Family, Key,
     Reactor, SimpleProducer, Terminator, Type,
 };
-use common::{PATIENCE, reactor, run_out, wait_for};
+use common::{PATIENCE, families::on_every_family, reactor, run_out, wait_for};
 use nix::poll::PollFlags;
 use std::{
     cell::RefCell,
@@ -21,53 +21,6 @@ use std::{
     sync::mpsc,
     thread::{self, JoinHandle},
 };
-
-/// Defines tests that run for each family on each backend: `name::inet6::select`.
-macro_rules! for_every_family {
-    ($($(#[$attribute:meta])* fn $name:ident<$backend:ident>($family:ident) $body:block)*) => {$(
-        $(#[$attribute])*
-        mod $name {
-            use super::*;
-            fn test<$backend: Backend + Default + 'static>($family: Family) $body
-
-            macro_rules! family {
-                ($module:ident, $which:expr) => {
-                    mod $module {
-                        use super::*;
-
-                        #[cfg(feature = "poll")]
-                        #[test]
-                        fn poll() {
-                            if is_there($which) {
-                                test::<asyncore::Poll>($which);
-                            }
-                        }
-
-                        #[cfg(feature = "select")]
-                        #[test]
-                        fn select() {
-                            if is_there($which) {
-                                test::<asyncore::Select>($which);
-                            }
-                        }
-                    }
-                };
-            }
-            family!(inet, Family::Inet);
-            family!(inet6, Family::Inet6);
-            family!(unix, Family::Unix);
-        }
-    )*};
-}
-
-/// Whether this machine has the family; a test that needs another says so and passes.
-fn is_there(family: Family) -> bool {
-    let there = family != Family::Inet6 || TcpListener::bind("[::1]:0").is_ok();
-    if !there {
-        eprintln!("skipped: no IPv6 here");
-    }
-    there
-}
 
 trait Stream: Read + Write + Send {}
 
@@ -228,32 +181,32 @@ fn check_length<B: Backend + Default>(family: Family, length: usize) {
 
 const TWO_LINES: &[u8] = b"hello world\nI'm not dead yet!\n";
 
-for_every_family! {
+on_every_family! {
     /// One byte.
-    fn line_terminator1<B>(family) {
+    fn line_terminator1<B>(family: Family) {
         check_lines::<B>(family, b"\n");
     }
 
     /// Two different ones, between which the input may be split.
-    fn line_terminator2<B>(family) {
+    fn line_terminator2<B>(family: Family) {
         check_lines::<B>(family, b"\r\n");
     }
 
     /// Three that look the same.
-    fn line_terminator3<B>(family) {
+    fn line_terminator3<B>(family: Family) {
         check_lines::<B>(family, b"qqq");
     }
 
-    fn numeric_terminator1<B>(family) {
+    fn numeric_terminator1<B>(family: Family) {
         check_length::<B>(family, 1);
     }
 
-    fn numeric_terminator2<B>(family) {
+    fn numeric_terminator2<B>(family: Family) {
         check_length::<B>(family, 6);
     }
 
     /// Everything is collected, and nothing is found.
-    fn none_terminator<B>(family) {
+    fn none_terminator<B>(family: Family) {
         let data = b"hello world, I'm not dead yet!\n";
         let (heard, _) = converse::<B>(family, Terminator::None, 1, |channel| {
             channel.push(data)?;
@@ -263,7 +216,7 @@ for_every_family! {
     }
 
     /// What a producer makes in small pieces arrives as if it had been pushed.
-    fn simple_producer<B>(family) {
+    fn simple_producer<B>(family: Family) {
         let (heard, said) = converse::<B>(family, "\n", 1, |channel| {
             channel.push_with_producer(SimpleProducer::with_piece([TWO_LINES, QUIT].concat(), 8))
         });
@@ -272,7 +225,7 @@ for_every_family! {
     }
 
     /// asynchat takes bytes for a producer; here a producer takes any bytes, in its usual pieces.
-    fn string_producer<B>(family) {
+    fn string_producer<B>(family: Family) {
         let (heard, said) = converse::<B>(family, "\n", 1, |channel| {
             channel.push_with_producer(SimpleProducer::new(TWO_LINES))?;
             channel.push_with_producer(SimpleProducer::new("QUIT\n"))
@@ -282,7 +235,7 @@ for_every_family! {
     }
 
     /// An empty line is a line.
-    fn empty_line<B>(family) {
+    fn empty_line<B>(family: Family) {
         let (heard, _) = converse::<B>(family, "\n", 1, |channel| {
             channel.push(b"hello world\n\nI'm not dead yet!\n")?;
             channel.push(QUIT)
@@ -292,7 +245,7 @@ for_every_family! {
 
     /// The channel closes when all is sent, and not before: the server has everything, and the
     /// client nothing of what comes back later.
-    fn close_when_done<B>(family) {
+    fn close_when_done<B>(family: Family) {
         let listener = Listener::new(family);
         let channel = Channel::create_socket(family, Type::Stream).unwrap();
         channel.connect(listener.address()).unwrap();
@@ -310,7 +263,7 @@ for_every_family! {
     }
 
     /// Bytes of every kind can be pushed; that nothing else can is the compiler's to say.
-    fn push<B>(family) {
+    fn push<B>(family: Family) {
         let (heard, _) = converse::<B>(family, "\n", 1, |channel| {
             let (bytes, vector) = (b"bytes\n", Vec::from(b"bytes\n"));
             channel.push(bytes)?;
@@ -324,7 +277,7 @@ for_every_family! {
 
     /// A read that finds nothing, after all, is no error. A real one: somebody else has taken what
     /// the channel was woken for.
-    fn blockingioerror<B>(family) {
+    fn blockingioerror<B>(family: Family) {
         struct Thief(Key<Chat<Strict>>);
         impl Dispatcher for Thief {
             fn writable(&self, _: &Channel) -> bool {
@@ -371,7 +324,7 @@ for_every_family! {
     }
 
     /// Of what may be the beginning of a terminator just that is kept back.
-    fn find_prefix_at_end<B>(family) {
+    fn find_prefix_at_end<B>(family: Family) {
         for (input, terminator, held) in [
             ("qwerty\r", "\r\n", 1),
             ("qwertydkjf", "\r\n", 0),

@@ -1,6 +1,6 @@
 //! The growable bitmap that `select` scans by word: an `fd_set` without `FD_SETSIZE`.
 
-use std::{collections::TryReserveError, os::fd::RawFd};
+use std::{collections::TryReserveError, ops::Range, os::fd::RawFd};
 
 /// The unit in which the kernel reads and writes a set.
 #[cfg(any(target_vendor = "apple", target_os = "netbsd", target_os = "openbsd"))]
@@ -44,9 +44,10 @@ impl FdSet {
         }
     }
 
-    /// Becomes equal to `other`, which has as much room, in its first `words` words.
-    pub(crate) fn copy_from(&mut self, other: &Self, words: usize) {
-        self.words[..words].copy_from_slice(&other.words[..words]);
+    /// Becomes equal to `other`, which has as much room, in these words, and empty before them.
+    pub(crate) fn copy_from(&mut self, other: &Self, words: Range<usize>) {
+        self.words[..words.start].fill(0);
+        self.words[words.clone()].copy_from_slice(&other.words[words]);
     }
 
     pub(crate) fn clear(&mut self) {

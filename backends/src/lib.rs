@@ -45,6 +45,7 @@ mod accept;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
+mod hot_set;
 #[cfg(feature = "poll")]
 mod poll;
 #[cfg(feature = "select")]
@@ -52,6 +53,7 @@ mod select;
 mod unread;
 
 pub use accept::accept;
+pub use hot_set::{HotSet, Scan};
 #[cfg(feature = "poll")]
 pub use poll::Poll;
 #[cfg(feature = "select")]
@@ -118,7 +120,7 @@ pub struct Event {
 ///
 /// A backend deals in numbers: it neither owns nor closes a descriptor. Its owner calls
 /// [`remove`](Self::remove) before the next [`wait`](Self::wait).
-pub trait Backend: fmt::Debug {
+pub trait Backend: fmt::Debug + Default {
     /// The system call's name: `"poll"` or `"select"`.
     const NAME: &'static str;
 
@@ -165,6 +167,18 @@ pub trait Backend: fmt::Debug {
     /// What the system call says besides: `ENOMEM`, or `EINVAL` if the process set its
     /// `RLIMIT_NOFILE` to 0. Nothing was lost, and a later call may succeed.
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Looks at some of the watched descriptors, without waiting.
+    ///
+    /// What is ready of about `most` descriptors from `position` on is added to `ready`, in no
+    /// order. Returns the position of those that follow, which means something to this backend
+    /// only, and is 0 when it was the last part: whoever begins with 0 and goes on until 0 comes
+    /// back has looked at each that was watched all the while.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize>;
 }
 
 /// Whether a backend whose [`Backend::FD_LIMIT`] is `limit` can watch the number `fd`.

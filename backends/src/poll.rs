@@ -1,7 +1,7 @@
 //! `poll(2)`: a dense array for the kernel, and a table from descriptor to position in it.
 
 use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
-use std::{io, os::fd::RawFd, time::Duration};
+use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
 ///
@@ -96,14 +96,26 @@ impl Backend for Poll {
             let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
             self.ask(if self.may_miss_something() { Some(nap) } else { left }, ready)
         })?;
-        for event in ready.iter() {
-            if event.readiness.contains(Readiness::INVALID) {
-                self.remove(event.fd);
-            }
-        }
+        self.forget_invalid(ready);
         // The array's order is that of history; what is reported must not depend on it.
         ready.sort_unstable_by_key(|event| event.fd);
         Ok(())
+    }
+
+    fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize> {
+        if position == 0 {
+            self.unmute();
+        }
+        let end = position.saturating_add(most.max(1)).min(self.entries.len());
+        let begin = position.min(end);
+        let before = ready.len();
+        deadline::until_found(Some(Duration::ZERO), |left| {
+            let count = call(&mut self.entries[begin..end], left)?;
+            self.collect(begin..end, count, ready);
+            Ok(count)
+        })?;
+        self.forget_invalid(&ready[before..]);
+        Ok(if end < self.entries.len() { end } else { 0 })
     }
 }
 
@@ -116,13 +128,19 @@ impl Poll {
             }
             result => result,
         }?;
-        self.collect(count, ready);
+        self.collect(0..self.entries.len(), count, ready);
         Ok(ready.len())
     }
 
-    /// Translates the `count` entries that have something to say.
-    fn collect(&mut self, mut count: usize, ready: &mut Vec<Event>) {
-        for entry in &mut self.entries {
+    fn forget_invalid(&mut self, ready: &[Event]) {
+        for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
+            self.remove(event.fd);
+        }
+    }
+
+    /// Translates the `count` entries of `part` that have something to say.
+    fn collect(&mut self, part: Range<usize>, mut count: usize, ready: &mut Vec<Event>) {
+        for entry in &mut self.entries[part] {
             if count == 0 {
                 break;
             }

@@ -1,8 +1,8 @@
 //! `select(2)`: three bitmaps that are kept, three that the kernel overwrites, scanned by word.
 
-use crate::fd_set::{FdSet, bit_of, end_of, members, words_for};
+use crate::fd_set::{FdSet, Word, bit_of, end_of, members, words_for};
 use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
-use std::{io, os::fd::RawFd, time::Duration};
+use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `select(2)` backend, through `pselect(2)` for timeouts below a microsecond.
 ///
@@ -81,12 +81,12 @@ impl Backend for Select {
         self.lower_nfds();
         let mut evicted = false;
         deadline::until_found(timeout, |left| {
-            let count = match self.call(left) {
+            let count = match self.call(0..words_for(self.nfds), left) {
                 // One bad descriptor fails the whole call. Name it, then ask about the others.
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     evicted = true;
                     self.evict(ready);
-                    match self.call(Some(Duration::ZERO)) {
+                    match self.call(0..words_for(self.nfds), Some(Duration::ZERO)) {
                         Err(_) if !ready.is_empty() => 0,
                         // Closed, opened and closed again by another thread: go round again.
                         Err(error) if error.raw_os_error() == Some(libc::EBADF) => 0,
@@ -95,7 +95,7 @@ impl Backend for Select {
                 }
                 result => result?,
             };
-            self.collect(count, ready);
+            self.collect(0..words_for(self.nfds), count, ready);
             if self.kernel_passed_over_some(ready) {
                 evicted = true;
                 self.evict(ready);
@@ -107,6 +107,30 @@ impl Backend for Select {
         }
         Ok(())
     }
+
+    fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize> {
+        self.lower_nfds();
+        let last = words_for(self.nfds);
+        let begin = position.min(last);
+        let (mut end, mut members) = (begin, 0);
+        while end < last && members < most.max(1) {
+            members += self.wanted_in(end).count_ones() as usize;
+            end += 1;
+        }
+        deadline::until_found(Some(Duration::ZERO), |left| {
+            let count = match self.call(begin..end, left) {
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+                    // It is one of these; the others are looked at the next time.
+                    self.evict(ready);
+                    0
+                }
+                result => result?,
+            };
+            self.collect(begin..end, count, ready);
+            Ok(count)
+        })?;
+        Ok(if end < last { end } else { 0 })
+    }
 }
 
 impl Select {
@@ -114,8 +138,7 @@ impl Select {
     fn lower_nfds(&mut self) {
         while self.nfds > 0 {
             let last = words_for(self.nfds) - 1;
-            let [read, write, priority] = &self.wanted;
-            let word = read.word(last) | write.word(last) | priority.word(last);
+            let word = self.wanted_in(last);
             self.nfds = end_of(last, word);
             if word != 0 {
                 break;
@@ -123,18 +146,26 @@ impl Select {
         }
     }
 
-    /// One system call on a copy of what is wanted; returns how many bits of it are true.
-    fn call(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
-            answer.copy_from(wanted, words_for(self.nfds));
-        }
-        let [read, write, priority] = &mut self.answer;
-        pselect(self.nfds, [read, write, priority].map(Some), timeout)
+    /// Which descriptors of a word are wanted for anything.
+    fn wanted_in(&self, word: usize) -> Word {
+        let [read, write, priority] = &self.wanted;
+        read.word(word) | write.word(word) | priority.word(word)
     }
 
-    /// Translates the `count` bits that are true.
-    fn collect(&self, mut count: usize, ready: &mut Vec<Event>) {
-        for index in 0..words_for(self.nfds) {
+    /// One system call on a copy of what is wanted, in these words; returns how many bits of it are
+    /// true.
+    fn call(&mut self, words: Range<usize>, timeout: Option<Duration>) -> io::Result<usize> {
+        let nfds = self.nfds.min(end_of(words.end.saturating_sub(1), Word::MAX));
+        for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
+            answer.copy_from(wanted, words.clone());
+        }
+        let [read, write, priority] = &mut self.answer;
+        pselect(nfds, [read, write, priority].map(Some), timeout)
+    }
+
+    /// Translates the `count` bits of these words that are true.
+    fn collect(&self, words: Range<usize>, mut count: usize, ready: &mut Vec<Event>) {
+        for index in words {
             if count == 0 {
                 break;
             }

@@ -1,13 +1,21 @@
-//! What the example programs share: the `--backend` option, and an orderly end on a signal.
+//! What the example programs share: the `--backend` option, a server from its beginning to its end,
+//! and an orderly end on a signal.
 #![allow(dead_code, reason = "each example uses its part")]
 
-use asyncore::{Backend, Channel, Context, DefaultBackend, Dispatcher, Reactor};
+use asyncore::{
+    Address, Backend, Channel, Context, DefaultBackend, Dispatcher, Family, Reactor, Type,
+};
 use clap::ValueEnum;
+use nix::sys::socket::{setsockopt, sockopt};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     low_level::pipe,
 };
-use std::{io, os::unix::net::UnixStream};
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::net::UnixStream,
+};
 
 /// The value of `--backend`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -37,6 +45,34 @@ macro_rules! run_on {
     };
 }
 pub(crate) use run_on;
+
+/// Listens at `address` and says so; `server` is given the connections, until a signal comes.
+pub(crate) fn serve<B: Backend, D: Dispatcher>(
+    mut reactor: Reactor<B>,
+    address: &Address,
+    server: D,
+) -> io::Result<()> {
+    stop_on_signals(&mut reactor)?;
+    let listener = Channel::create_socket(Family::of(address), Type::Stream)?;
+    listener.set_reuse_addr()?;
+    listener.bind(address)?;
+    listener.listen(1024)?;
+    // Nobody may be reading what is printed; the server goes on.
+    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
+    reactor.add_channel(listener, server)?;
+    reactor.run()?;
+    reactor.close_all()?;
+    if let Address::Unix(path) = address {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Has TCP send small pieces as they are pushed, instead of waiting for the peer's word on the last.
+pub(crate) fn send_at_once(channel: &Channel) {
+    // A Unix socket has no such option, and always does.
+    let _ = setsockopt(channel, sockopt::TcpNoDelay, &true);
+}
 
 /// Makes SIGINT and SIGTERM stop the reactor, by a byte on a socket that it watches.
 pub(crate) fn stop_on_signals<B: Backend>(reactor: &mut Reactor<B>) -> io::Result<()> {

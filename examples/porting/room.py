@@ -12,7 +12,7 @@ class Member(asyncore.dispatcher_with_send):
 
     def handle_read(self):
         data = self.recv(8192)
-        for other in members:
+        for other in list(members):
             if other is not self:
                 other.send(data)
 

@@ -17,7 +17,7 @@ impl Dispatcher for Member {
             if cx.key() != *key
                 && let Some(other) = cx.channel(*key)
             {
-                // If it fails, that one's own handle_close will tell.
+                // One that broke has its own handle_close; one that does not read misses a line.
                 let _ = other.push(&buffer[..count]);
             }
         }

@@ -108,6 +108,7 @@ bitflags! {
         const STALL_TOLD = 1 << 9;
         const ACCEPTED = 1 << 10;
         const SHUTDOWN_INPUT = 1 << 11;
+        const URGENT = 1 << 12;
     }
 }
 

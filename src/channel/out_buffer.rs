@@ -246,6 +246,7 @@ mod tests {
             buffer.push_producer(Box::new(nothing));
             buffer.push(&vec![b'x'; behind - 1]).unwrap();
             buffer.push(b"y").unwrap();
+            buffer.push_producer(Box::new(nothing));
             assert_eq!((buffer.front(), buffer.len()), (b"front".as_slice(), 5 + behind));
 
             let (producer, spare) = buffer.take_producer().unwrap();
@@ -255,14 +256,18 @@ mod tests {
             assert_eq!(buffer.len(), 9 + behind);
             buffer.take_producer().unwrap();
             buffer.put_back(Vec::new(), None);
-            assert_eq!((buffer.producers(), buffer.len()), (0, 9 + behind));
+            assert_eq!((buffer.producers(), buffer.len()), (1, 9 + behind));
             assert_eq!(buffer.queue.len(), if behind > AT_ONCE { 9 } else { 9 + behind });
 
             let mut sent = Vec::new();
-            while !buffer.is_empty() {
+            while !buffer.front().is_empty() {
                 sent.extend_from_slice(buffer.front());
                 buffer.consume(buffer.front().len());
             }
+            assert_eq!((buffer.producers(), buffer.len()), (1, 0));
+            buffer.take_producer().unwrap();
+            buffer.put_back(Vec::new(), None);
+            assert!(buffer.is_empty());
             let expected = [b"frontmade", &vec![b'x'; behind - 1][..], b"y"].concat();
             assert!(sent == expected);
             assert!(buffer.queue.capacity() <= KEPT);

@@ -12,6 +12,10 @@ impl Channel {
     ///
     /// Back-pressure: data, end of file and hang-ups stay where they are, and nothing of them is
     /// lost. Pausing `WRITE` also holds up what was pushed.
+    ///
+    /// While `READ` is paused, a connection that breaks stays until it is resumed and read to its
+    /// end. A dispatcher that may never resume, because it waits for another that waits for it,
+    /// says so by [`readable`](crate::Dispatcher::readable) instead: then what broke ends at once.
     pub fn pause(&self, interest: Interest) {
         self.paused.set(self.paused.get() | interest);
     }
@@ -23,11 +27,29 @@ impl Channel {
         self.unhandled.set(self.unhandled.get() - interest);
     }
 
+    /// Whether the channel is looked at in every pass, also when it was quiet for long and others
+    /// are busy; false unless set. Listeners always are.
+    ///
+    /// Each one makes every pass a little dearer: see
+    /// [`Builder::cold_share`](crate::Builder::cold_share).
+    pub fn set_urgent(&self, on: bool) {
+        if on {
+            self.mark(Marks::URGENT);
+        } else {
+            self.unmark(Marks::URGENT);
+        }
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.has(Marks::URGENT) || self.state() == State::Listening
+    }
+
     /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
     ///
     /// By default the end of the input closes the channel, as in asyncore, once what was pushed is
     /// sent. With half-close on, only reading ends; the channel closes when its own output is shut
-    /// down as well. Until then it is watched only while it has something to write.
+    /// down as well. Until then it is watched only while it has something to write, so that a peer
+    /// which breaks the connection then is found by the next write.
     pub fn set_half_close(&self, on: bool) {
         self.marks.update(|mut marks| {
             marks.set(Marks::HALF_CLOSE, on);

@@ -134,13 +134,19 @@ on_both_backends! {
 
     fn a_length_set_meanwhile_begins_at_the_limit<B>() {
         let adjust = |recorder: Recorder| {
-            recorder.taking().on("error", |cx| {
+            let recorder = recorder.on("error", |cx| {
                 cx.set_terminator(4);
+                Ok(())
+            });
+            recorder.on("found", |cx| {
+                cx.set_terminator("\n");
+                drop(cx.take_data());
                 Ok(())
             })
         };
-        let calls = ["data hello", TOO_LONG, r"data 123\n", "found", r"line 123\n", "data 5"];
-        assert_calls::<B>("\n", "hello123\n5", adjust, &calls);
+        // Nothing is passed over, then or later.
+        let calls = ["data hello", TOO_LONG, r"data 123\n", "found", "data ok", "found"];
+        assert_calls::<B>("\n", "hello123\nok\n", adjust, &calls);
     }
 
     fn without_room_only_empty_lines_pass<B>() {

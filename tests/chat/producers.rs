@@ -475,6 +475,26 @@ on_both_backends! {
         assert!(made.get() < 80 << 10);
     }
 
+    /// The peer reads no more, but it may still speak.
+    fn it_ends_with_the_output<B>() {
+        let mut pair = pair::<B>(|probe| probe);
+        pair.peer.shutdown(Shutdown::Read).unwrap();
+        let (mut endless, dropped) = (endless(&Rc::default()), Dropped(pair.log.clone()));
+        pair.produce(move |channel: &Channel, out: &mut Vec<u8>| {
+            let _ = &dropped;
+            endless.more(channel, out)
+        });
+        pair.push(b"never sent");
+        pass(&mut pair.reactor);
+        assert_eq!(pair.log.take(), ["producer dropped"]);
+        assert!(!pair.channel().has_output());
+        assert_quiet(&mut pair.reactor);
+        pair.peer.write_all(b"last words").unwrap();
+        drop(std::mem::replace(&mut pair.peer, UnixStream::pair().unwrap().0));
+        run_out(&mut pair.reactor);
+        assert_eq!(pair.log.take(), ["a.read last words", "a.eof", "a.close EPIPE", "a.drop"]);
+    }
+
     fn while_it_has_its_turn_nothing_overtakes_it<B>() {
         let mut pair = pair::<B>(|probe| probe);
         pair.produce(pieces(["a"]));
@@ -551,6 +571,9 @@ on_both_backends! {
         pair.push(b"1234");
         let expected = format!("{}123456{}1234", "x".repeat(1000), "y".repeat(1000));
         assert_eq!(pair.sent(), expected);
+        // The limit outlives what was queued.
+        pair.channel().discard_queue();
+        assert_eq!(pair.channel().push(&[0; 11]).unwrap_err().kind(), ErrorKind::QuotaExceeded);
     }
 
     fn where_nothing_can_be_pushed_nothing_can_be_produced<B>() {

@@ -1,11 +1,20 @@
 //! Bytes, lengths and none; changed from wherever; split wherever.
 
 use crate::{
-    common::{Log, on_both_backends, pass, poll_until, reactor, run_out, tcp_pair, wait_for},
+    common::{
+        Log, ascending_pairs, assert_quiet, on_both_backends, pass, poll_until, reactor, run_out,
+        tcp_pair, wait_for,
+    },
     recorder::{Recorder, talk},
 };
-use asyncore::{Backend, Channel, Chat, Context, Dispatcher, Family, Key, Terminator, Type};
-use nix::{poll::PollFlags, sys::socket::MsgFlags};
+use asyncore::{
+    AsyncChat, Backend, Channel, Chat, ChatContext, Context, Dispatcher, Family, Key, Terminator,
+    Type,
+};
+use nix::{
+    poll::PollFlags,
+    sys::socket::{MsgFlags, send},
+};
 use std::{
     io::{self, Read, Write},
     net::TcpListener,
@@ -236,7 +245,7 @@ on_both_backends! {
                 Ok(())
             }
         }
-        let [(thief, mut to_thief), (ours, mut theirs)] = crate::common::ascending_pairs();
+        let [(thief, mut to_thief), (ours, mut theirs)] = ascending_pairs();
         let (log, mut reactor) = (Log::default(), reactor::<B>());
         let chat = Chat::new(Recorder::new(&log), "\r\n");
         let key = reactor.add_channel(Channel::new(ours).unwrap(), chat).unwrap();
@@ -265,7 +274,7 @@ on_both_backends! {
         let mut hello = [0; 6];
         peer.read_exact(&mut hello).unwrap();
         assert_eq!(hello, *b"hello\n");
-        nix::sys::socket::send(peer.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+        send(peer.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
         poll_until(&mut reactor, || log.contains("expt"));
         peer.write_all(b"bye\n").unwrap();
         drop(peer);
@@ -276,18 +285,26 @@ on_both_backends! {
     /// The default `handle_expt` does what a dispatcher's does.
     fn urgent_data_that_nobody_handles_does_not_spin<B>() {
         struct Quiet;
-        impl asyncore::AsyncChat for Quiet {
-            fn found_terminator(&mut self, _: &mut asyncore::ChatContext<'_, '_>) -> io::Result<()> {
+        impl AsyncChat for Quiet {
+            fn found_terminator(&mut self, _: &mut ChatContext<'_, '_>) -> io::Result<()> {
                 Ok(())
             }
         }
-        let (ours, theirs) = tcp_pair();
-        nix::sys::socket::send(theirs.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+        let (ours, mut theirs) = tcp_pair();
+        let look = ours.try_clone().unwrap();
+        send(theirs.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
         wait_for(&ours, PollFlags::POLLPRI);
         let mut reactor = reactor::<B>();
         reactor.add_channel(Channel::new(ours).unwrap(), Chat::new(Quiet, "\n")).unwrap();
         pass(&mut reactor);
-        crate::common::assert_quiet(&mut reactor);
+        assert_quiet(&mut reactor);
+        // Nor is more of it told of.
+        theirs.write_all(b"x\n").unwrap();
+        wait_for(&look, PollFlags::POLLIN);
+        pass(&mut reactor);
+        send(theirs.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+        wait_for(&look, PollFlags::POLLPRI);
+        assert_quiet(&mut reactor);
     }
 
     fn others_reach_the_handler_and_the_channel_by_the_key<B>() {

@@ -1,10 +1,12 @@
 //! What is written down: the scenarios, the recorded traces, and the differences that are meant.
 
+use crate::grammar;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     env, fs,
     path::{Path, PathBuf},
+    ptr,
 };
 
 /// One scenario of `scenarios.toml`.
@@ -17,14 +19,22 @@ pub(crate) struct Scenario {
     _about: String,
     /// The transports it runs over, each for itself.
     #[serde(default = "tcp4")]
-    over: Vec<String>,
+    pub(crate) over: Vec<String>,
     #[serde(default)]
-    pub(crate) channels: HashMap<String, Definition>,
+    pub(crate) channels: BTreeMap<String, Definition>,
     pub(crate) steps: Vec<String>,
 }
 
 fn tcp4() -> Vec<String> {
     vec!["tcp4".to_owned()]
+}
+
+impl Scenario {
+    /// The numbers of descriptors that it asks for.
+    pub(crate) fn moves_to(&self) -> impl Iterator<Item = u64> {
+        let number = |step: &String| step.split_once(": move ")?.1.trim().parse().ok();
+        self.steps.iter().filter_map(number)
+    }
 }
 
 /// What a channel wants, and what it does in its callbacks.
@@ -87,22 +97,71 @@ pub(crate) enum When {
     Raise,
 }
 
+impl Kind {
+    /// As the scenarios call it.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Kind::Dispatcher => "dispatcher",
+            Kind::WithSend => "with_send",
+            Kind::Chat => "chat",
+        }
+    }
+}
+
+impl Callback {
+    /// As the scenarios call it.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Callback::Connect => "connect",
+            Callback::Accepted => "accepted",
+            Callback::Read => "read",
+            Callback::Write => "write",
+            Callback::Expt => "expt",
+            Callback::Close => "close",
+            Callback::Error => "error",
+            Callback::Collect => "collect",
+            Callback::Found => "found",
+        }
+    }
+
+    /// Whether a channel of that kind leaves it to the scenario.
+    pub(crate) fn is_of(self, kind: Kind) -> bool {
+        match self {
+            Callback::Connect | Callback::Expt | Callback::Close | Callback::Error => true,
+            Callback::Accepted | Callback::Read => kind != Kind::Chat,
+            Callback::Write => kind == Kind::Dispatcher,
+            Callback::Collect | Callback::Found => kind == Kind::Chat,
+        }
+    }
+}
+
 impl Definition {
+    /// The callbacks, with the actions that are written down for them.
+    pub(crate) fn callbacks(&self) -> [(Callback, Option<&Vec<String>>); 9] {
+        [
+            (Callback::Connect, self.connect.as_ref()),
+            (Callback::Accepted, self.accepted.as_ref()),
+            (Callback::Read, self.read.as_ref()),
+            (Callback::Write, self.write.as_ref()),
+            (Callback::Expt, self.expt.as_ref()),
+            (Callback::Close, self.close.as_ref()),
+            (Callback::Error, self.error.as_ref()),
+            (Callback::Collect, self.collect.as_ref()),
+            (Callback::Found, self.found.as_ref()),
+        ]
+    }
+
     /// The actions of a callback: its own, or what asyncore's users usually do there.
     pub(crate) fn actions(&self, callback: Callback) -> Vec<String> {
-        let (own, usual): (_, &[&str]) = match callback {
-            Callback::Connect => (&self.connect, &[]),
-            Callback::Accepted => (&self.accepted, &["refuse"]),
-            Callback::Read => (&self.read, &["recv 4096"]),
-            Callback::Write => (&self.write, &[]),
-            Callback::Expt => (&self.expt, &[]),
-            Callback::Close => (&self.close, &["close"]),
-            Callback::Error => (&self.error, &["give_up"]),
-            Callback::Collect => (&self.collect, &[]),
-            Callback::Found => (&self.found, &[]),
+        let (_, own) = self.callbacks()[callback as usize];
+        let usual: &[&str] = match callback {
+            Callback::Accepted => &["refuse"],
+            Callback::Read => &["recv 4096"],
+            Callback::Close => &["close"],
+            Callback::Error => &["give_up"],
+            _ => &[],
         };
-        let usual = || usual.iter().map(|action| (*action).to_owned()).collect();
-        own.clone().unwrap_or_else(usual)
+        own.cloned().unwrap_or_else(|| usual.iter().map(|action| (*action).to_owned()).collect())
     }
 }
 
@@ -111,6 +170,7 @@ impl Definition {
 #[serde(deny_unknown_fields)]
 struct Differences {
     /// Each row that a difference may name, with what is right by it.
+    #[serde(default)]
     rows: BTreeMap<String, String>,
     #[serde(default, rename = "difference")]
     list: Vec<Difference>,
@@ -129,37 +189,53 @@ struct Difference {
 
 type Trace = Vec<String>;
 
+/// What is recorded of a scenario.
+struct Recorded {
+    /// The channels that it had.
+    channels: Vec<String>,
+    /// By `transport/mode`.
+    traces: HashMap<String, Trace>,
+}
+
 pub(crate) struct Book {
+    directory: PathBuf,
     scenarios: Vec<Scenario>,
-    /// By scenario, then by `transport/mode`.
-    recorded: HashMap<String, HashMap<String, Trace>>,
+    /// By scenario: its channels, as the head of a recorded trace has them.
+    channels: HashMap<String, Vec<String>>,
+    recorded: HashMap<String, Recorded>,
     differences: Differences,
+    rows: BTreeMap<String, String>,
+    /// Not the repository's: it need not show every row.
+    is_foreign: bool,
 }
 
 impl Book {
     /// The one beside this file, or that of the directory `ASYNCORE_ORACLE`.
-    pub(crate) fn open() -> Self {
+    pub(crate) fn open() -> Result<Self, String> {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
-        let directory = env::var_os("ASYNCORE_ORACLE").map_or(own, PathBuf::from);
-        let read = |path: PathBuf| {
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        };
+        let directory = env::var_os("ASYNCORE_ORACLE").map_or_else(|| own.clone(), PathBuf::from);
 
         #[derive(Deserialize)]
         struct Scenarios {
             scenario: Vec<Scenario>,
         }
-        let scenarios: Scenarios = parse(&read(directory.join("scenarios.toml")));
+        let path = directory.join("scenarios.toml");
+        let Scenarios { scenario: scenarios } = parse(&path)?;
+        let channels = channels_of(&parse(&path)?);
+
         let mut recorded = HashMap::new();
-        for file in fs::read_dir(directory.join("traces")).unwrap() {
-            let path = file.unwrap().path();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            recorded.insert(name, parse_traces(&read(path)));
+        let path = directory.join("traces");
+        let files = fs::read_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for path in files.filter_map(Result::ok).map(|file| file.path()) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            recorded.insert(name, Recorded::parse(&read(&path)?));
         }
-        let differences = directory.join("differences.toml");
-        let differences =
-            if differences.exists() { parse(&read(differences)) } else { Differences::default() };
-        Self { scenarios: scenarios.scenario, recorded, differences }
+        let of_the_repository: Differences = parse(&own.join("differences.toml"))?;
+        let is_foreign = directory != own;
+        let path = directory.join("differences.toml");
+        let differences = if path.exists() { parse(&path)? } else { Differences::default() };
+        let rows = of_the_repository.rows;
+        Ok(Self { directory, scenarios, channels, recorded, differences, rows, is_foreign })
     }
 
     /// Every scenario over every transport that it names.
@@ -185,8 +261,23 @@ impl Book {
     fn recorded(&self, scenario: &str, transport: &str, mode: &str) -> Result<&Trace, String> {
         self.recorded
             .get(scenario)
-            .and_then(|traces| traces.get(&format!("{transport}/{mode}")))
-            .ok_or_else(|| format!("{scenario} over {transport} by {mode} was not recorded"))
+            .and_then(|recorded| recorded.traces.get(&format!("{transport}/{mode}")))
+            .ok_or_else(|| {
+                let how = self.how_to_record(scenario);
+                format!("{scenario} over {transport} by {mode} was not recorded; {how}")
+            })
+    }
+
+    /// The command that records it again.
+    fn how_to_record(&self, scenario: &str) -> String {
+        let record = "record it: python3 -W ignore tests/oracle/record.py";
+        if !self.is_foreign {
+            return format!("{record} {scenario}");
+        }
+        let directory = self.directory.display();
+        format!(
+            "{record} --scenarios {directory}/scenarios.toml --traces {directory}/traces {scenario}"
+        )
     }
 
     fn difference(&self, scenario: &str, transport: &str) -> Option<&Difference> {
@@ -198,75 +289,135 @@ impl Book {
 
     /// Nothing is missing, nothing is left over, and every difference has its reason.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let wrong = [self.check_scenarios(), self.check_differences(), self.check_rows()].concat();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    fn check_scenarios(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let names: BTreeSet<&str> = self.scenarios.iter().map(|s| s.name.as_str()).collect();
         if names.len() != self.scenarios.len() {
             wrong.push("two scenarios have the same name".to_owned());
         }
         for name in self.recorded.keys().filter(|name| !names.contains(name.as_str())) {
-            wrong.push(format!("the trace {name} has no scenario"));
+            wrong.push(format!("the trace {name} has no scenario: delete traces/{name}.txt"));
         }
-
-        let mut needed = vec![false; self.differences.list.len()];
+        wrong.extend(self.scenarios.iter().filter_map(|scenario| grammar::check(scenario).err()));
         for (scenario, transport) in self.runs() {
             let name = &scenario.name;
             for mode in ["poll", "poll2"] {
                 match self.recorded(name, transport, mode) {
+                    Ok(trace)
+                        if steps(trace) == scenario.steps
+                            && self.recorded[name].channels == self.channels[name] => {}
+                    Ok(_) => {
+                        let how = self.how_to_record(name);
+                        wrong.push(format!("{name} has changed since it was recorded; {how}"));
+                    }
                     Err(error) => wrong.push(error),
-                    Ok(trace) if steps(trace) != scenario.steps => {
-                        wrong.push(format!("{name} has changed since it was recorded"));
-                    }
-                    Ok(trace) => {
-                        if let Some(difference) = self.difference(name, transport)
-                            && lines(&difference.trace) != *trace
-                        {
-                            let is = |other: &Difference| std::ptr::eq(other, difference);
-                            needed[self.differences.list.iter().position(is).unwrap()] = true;
-                        }
-                    }
                 }
             }
         }
-        for (difference, needed) in self.differences.list.iter().zip(needed) {
-            if !needed {
-                wrong.push(format!("{}: there is no such difference", difference.scenario));
+        wrong.dedup();
+        wrong
+    }
+
+    fn check_differences(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for difference in &self.differences.list {
+            let name = &difference.scenario;
+            let is_this = |other: &Difference| ptr::eq(other, difference);
+            let shows = |transport: &str, mode: &str| {
+                self.difference(name, transport).is_some_and(is_this)
+                    && self
+                        .recorded(name, transport, mode)
+                        .is_ok_and(|trace| *trace != lines(&difference.trace))
+            };
+            let mut transports = self.runs().filter(|(scenario, _)| scenario.name == *name);
+            if !transports.any(|(_, over)| shows(over, "poll") || shows(over, "poll2")) {
+                wrong.push(format!(
+                    "{name}: there is no such difference; take it out of differences.toml"
+                ));
             }
             if difference.rows.is_empty() {
-                wrong.push(format!("{}: a difference without a reason", difference.scenario));
+                wrong.push(format!("{name}: a difference without a row that is its reason"));
             }
         }
+        wrong
+    }
 
+    fn check_rows(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
         let named: BTreeSet<&String> =
             self.differences.list.iter().flat_map(|difference| &difference.rows).collect();
-        let rows: BTreeSet<&String> = self.differences.rows.keys().collect();
+        let rows: BTreeSet<&String> = self.rows.keys().collect();
         for row in named.difference(&rows) {
-            wrong.push(format!("there is no row {row} to differ by"));
+            wrong.push(format!("there is no row {row} to differ by in [rows] of differences.toml"));
+        }
+        if self.is_foreign {
+            return wrong;
         }
         for row in rows.difference(&named) {
-            wrong.push(format!("no trace shows the row {row}"));
+            wrong.push(format!("no difference shows the row {row} of differences.toml"));
         }
         let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/PORTING.md")).unwrap();
         for row in rows.iter().filter(|row| !guide.contains(&format!("\n| {row} | "))) {
             wrong.push(format!("PORTING.md does not tell of the row {row}"));
         }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        wrong
     }
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(text: &str) -> T {
-    toml::from_str(text).unwrap_or_else(|error| panic!("{error}"))
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// A file of traces: each is headed by the runs that gave it, `== tcp4/poll tcp4/poll2`.
-fn parse_traces(text: &str) -> HashMap<String, Trace> {
-    let mut traces = HashMap::new();
-    for part in text.split("== ").skip(1) {
-        let (runs, trace) = part.split_once('\n').unwrap_or((part, ""));
-        for run in runs.split(' ') {
-            traces.insert(run.to_owned(), lines(trace));
+fn parse<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, String> {
+    toml::from_str(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What the head of each recorded trace has to say: the channels, in words that both languages
+/// have.
+fn channels_of(scenarios: &toml::Table) -> HashMap<String, Vec<String>> {
+    let words = |value: &toml::Value| match value {
+        toml::Value::String(word) => word.clone(),
+        toml::Value::Array(words) => {
+            words.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(" | ")
         }
+        other => other.to_string(),
+    };
+    let of_one = |scenario: &toml::Value| {
+        let definitions = scenario.get("channels").and_then(toml::Value::as_table);
+        let mut lines = Vec::new();
+        for (name, definition) in definitions.into_iter().flatten() {
+            for (key, value) in definition.as_table().into_iter().flatten() {
+                lines.push(format!("{name}.{key} = {}", words(value)));
+            }
+        }
+        Some((scenario.get("name")?.as_str()?.to_owned(), lines))
+    };
+    let list = scenarios.get("scenario").and_then(toml::Value::as_array);
+    list.into_iter().flatten().filter_map(of_one).collect()
+}
+
+impl Recorded {
+    /// The channels, then the traces, each headed by the runs that gave it: `== tcp4/poll unix/poll`.
+    fn parse(text: &str) -> Self {
+        let (mut channels, mut traces) = (Vec::new(), HashMap::<String, Trace>::new());
+        let mut runs: Vec<&str> = Vec::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(heading) = line.strip_prefix("== ") {
+                runs = heading.split(' ').collect();
+            } else if let (Some(channel), true) = (line.strip_prefix("# "), runs.is_empty()) {
+                channels.push(channel.to_owned());
+            } else {
+                for run in &runs {
+                    traces.entry((*run).to_owned()).or_default().push(line.to_owned());
+                }
+            }
+        }
+        Self { channels, traces }
     }
-    traces
 }
 
 fn lines(text: &str) -> Trace {

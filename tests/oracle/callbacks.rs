@@ -3,6 +3,7 @@
 
 use crate::{
     book::{Answer, Callback, Definition, Kind, When},
+    grammar::split,
     reach::Reach,
     text::{name_of, show},
     world::World,
@@ -36,26 +37,37 @@ impl Script {
 
     fn call(&self, mut cx: impl Reach, callback: Callback, detail: &str) -> io::Result<()> {
         self.world.log(format!("{} {}{detail}", self.name, name(callback)));
-        self.perform(&mut cx, callback)
+        self.perform(&mut cx, callback, None)
     }
 
-    fn perform(&self, cx: &mut dyn Reach, callback: Callback) -> io::Result<()> {
-        let mut actions = self.definition.actions(callback).into_iter();
-        let result = actions.try_for_each(|action| match &*action {
-            "default" => cx.default(callback, &self.world),
-            _ => self.world.act(cx, &action, Some(&self.name)),
-        });
+    /// The actions, up to one that fails or is `exit`.
+    fn perform(
+        &self,
+        cx: &mut dyn Reach,
+        callback: Callback,
+        mut error: Option<io::Error>,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        for action in self.definition.actions(callback) {
+            result = match *split(&action).1 {
+                ["default" | "give_up"] => cx.default(callback, &self.world, error.take()),
+                ["exit"] => {
+                    cx.exit();
+                    break;
+                }
+                _ => self.world.act(cx, &action, Some(&self.name)),
+            };
+            if result.is_err() {
+                break;
+            }
+        }
         self.world.note_state(&self.name, cx.own());
         result
     }
 
     fn fail(&self, mut cx: impl Reach, error: io::Error) -> io::Result<()> {
         self.world.log(format!("{} handle_error {}", self.name, name_of(&error)));
-        if self.definition.actions(Callback::Error) != ["give_up"] {
-            return self.perform(&mut cx, Callback::Error);
-        }
-        // What the trait does unless it is overridden.
-        if cx.own().survives(&error) { Ok(()) } else { Err(error) }
+        self.perform(&mut cx, Callback::Error, Some(error))
     }
 }
 

@@ -6,14 +6,17 @@ use asyncore::{
     Address, AsyncChat, Backend, Channel, Chat, ChatContext, Context, Dispatcher, Key, Reactor,
     Terminator,
 };
-use std::io;
+use std::{any::Any, io};
 
 pub(crate) trait Reach {
     fn add(&mut self, channel: Channel, script: Script) -> io::Result<Key>;
     fn add_chat(&mut self, channel: Channel, chat: Chat<Script>) -> io::Result<Key>;
     fn channel(&mut self, key: Key) -> Option<&Channel>;
     fn close(&mut self, key: Key);
-    fn del(&mut self, key: Key) -> Option<(Channel, Script)>;
+    /// Takes a channel out, with its dispatcher.
+    fn del(&mut self, key: Key) -> Option<Box<dyn Any>>;
+    /// Another's, or anyone's from outside.
+    fn chat(&mut self, key: Key) -> Option<&mut Chat<Script>>;
     /// asyncore's ExitNow.
     fn exit(&mut self);
 
@@ -23,19 +26,19 @@ pub(crate) trait Reach {
     }
 
     /// What is done if a callback is not overridden.
-    fn default(&mut self, callback: Callback, _: &World) -> io::Result<()> {
+    fn default(&mut self, callback: Callback, _: &World, _: Option<io::Error>) -> io::Result<()> {
         panic!("{callback:?} has no default that a scenario may ask for");
     }
 
-    fn set_terminator(&mut self, terminator: Terminator) {
-        panic!("only a chat has a {terminator:?}");
+    fn set_terminator(&mut self, key: Key, terminator: Terminator) {
+        if let Some(chat) = self.chat(key) {
+            chat.set_terminator(terminator);
+        }
     }
 
-    /// From outside a chat has nothing to discard but its output.
-    fn discard_buffers(&mut self, key: Key) {
-        if let Some(channel) = self.channel(key) {
-            channel.discard_queue();
-        }
+    /// Discards what a running chat has; false if it is not that one which runs.
+    fn discard_own_buffers(&mut self, _: Key) -> bool {
+        false
     }
 }
 
@@ -57,8 +60,15 @@ macro_rules! reach {
             self.close_channel(key);
         }
 
-        fn del(&mut self, key: Key) -> Option<(Channel, Script)> {
-            self.del_channel(key.typed())
+        fn del(&mut self, key: Key) -> Option<Box<dyn Any>> {
+            if let Some(taken) = self.del_channel(key.typed::<Script>()) {
+                return Some(Box::new(taken));
+            }
+            Some(Box::new(self.del_channel(key.typed::<Chat<Script>>())?))
+        }
+
+        fn chat(&mut self, key: Key) -> Option<&mut Chat<Script>> {
+            self.get_mut(key.typed())
         }
 
         fn exit(&mut self) {
@@ -78,20 +88,27 @@ impl Reach for &mut Context<'_> {
         self
     }
 
-    fn default(&mut self, callback: Callback, world: &World) -> io::Result<()> {
+    fn default(
+        &mut self,
+        callback: Callback,
+        world: &World,
+        error: Option<io::Error>,
+    ) -> io::Result<()> {
         struct Bare;
         impl Dispatcher for Bare {}
 
         match callback {
             Callback::Connect => Bare.handle_connect(self),
             Callback::Accepted => {
-                let channel = world.accepted.take().expect("a connection was accepted");
+                let channel = world.take_accepted();
                 Bare.handle_accepted(self, channel, Address::Unnamed)
             }
             Callback::Read => Bare.handle_read(self),
             Callback::Write => Bare.handle_write(self),
             Callback::Expt => Bare.handle_expt(self),
-            _ => panic!("no scenario asks for it"),
+            Callback::Close => Bare.handle_close(self, None),
+            Callback::Error => Bare.handle_error(self, error.expect("it failed")),
+            Callback::Collect | Callback::Found => unreachable!("only a chat has them"),
         }
     }
 }
@@ -103,7 +120,12 @@ impl Reach for &mut ChatContext<'_, '_> {
         self
     }
 
-    fn default(&mut self, callback: Callback, _: &World) -> io::Result<()> {
+    fn default(
+        &mut self,
+        callback: Callback,
+        _: &World,
+        error: Option<io::Error>,
+    ) -> io::Result<()> {
         struct Bare;
         impl AsyncChat for Bare {
             fn found_terminator(&mut self, _: &mut ChatContext<'_, '_>) -> io::Result<()> {
@@ -112,17 +134,26 @@ impl Reach for &mut ChatContext<'_, '_> {
         }
 
         match callback {
+            Callback::Connect => Bare.handle_connect(self),
             Callback::Expt => Bare.handle_expt(self),
-            _ => panic!("no scenario asks for it"),
+            Callback::Close => Bare.handle_close(self, None),
+            Callback::Error => Bare.handle_error(self, error.expect("it failed")),
+            _ => unreachable!("the check refuses it"),
         }
     }
 
-    fn set_terminator(&mut self, terminator: Terminator) {
-        (**self).set_terminator(terminator);
+    fn set_terminator(&mut self, key: Key, terminator: Terminator) {
+        if self.key() == key {
+            (**self).set_terminator(terminator);
+        } else if let Some(chat) = self.chat(key) {
+            chat.set_terminator(terminator);
+        }
     }
 
-    fn discard_buffers(&mut self, key: Key) {
-        assert_eq!(self.key(), key, "one chat discards another's");
-        (**self).discard_buffers();
+    fn discard_own_buffers(&mut self, key: Key) -> bool {
+        if self.key() == key {
+            self.discard_buffers();
+        }
+        self.key() == key
     }
 }

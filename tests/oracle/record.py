@@ -4,9 +4,15 @@
     python3 -W ignore tests/oracle/record.py            writes traces/
     python3 -W ignore tests/oracle/record.py --check    fails if traces/ is not what asyncore does
 
-README.md, beside this file, says what scenarios and traces look like. It needs CPython 3.11 or
-earlier: asyncore is gone from 3.12.
+README.md, beside this file, says what scenarios and traces look like. It needs CPython 3.11:
+tomllib came with it, and asyncore went after it.
 """
+
+import sys
+
+if sys.version_info[:2] != (3, 11):
+    sys.exit(f"record.py needs CPython 3.11, and this is {sys.version.split()[0]}")
+sys.dont_write_bytecode = True
 
 import argparse
 import asynchat
@@ -21,18 +27,21 @@ import select
 import signal
 import socket
 import struct
-import sys
 import tempfile
 import termios
+import time
 import tomllib
 import traceback
 from pathlib import Path
+
+from grammar import Wrong, check, data, is_number, split
 
 HERE = Path(__file__).parent
 PATIENCE = 20
 MODES = {"poll": asyncore.poll, "poll2": asyncore.poll2}
 FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX,
             "udp4": socket.AF_INET, "udp6": socket.AF_INET6}
+DIRECTIONS = {"read": socket.SHUT_RD, "write": socket.SHUT_WR, "both": socket.SHUT_RDWR}
 HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 # What a channel does in a callback unless its definition says otherwise.
@@ -53,19 +62,14 @@ def name_of(error):
 
 def text(data):
     """Bytes as the traces show them."""
-    if len(data) > 16 and len(set(data)) == 1:
-        return f"{len(data)}*{chr(data[0])}"
     escapes = {9: "\\t", 10: "\\n", 13: "\\r", 39: "\\'", 92: "\\\\"}
-    return "'" + "".join(
-        escapes.get(b, chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in data) + "'"
 
+    def escaped(part):
+        return "".join(escapes.get(b, chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in part)
 
-def data(word):
-    """Bytes as the scenarios write them: `hello`, `a\\r\\n`, or `60000*x`."""
-    count, star, unit = word.partition("*")
-    if star and count.isdigit():
-        return unit.encode() * int(count)
-    return word.encode().decode("unicode_escape").encode("latin-1")
+    if len(data) > 16 and len(set(data)) == 1:
+        return f"{len(data)}*{escaped(data[:1])}"
+    return f"'{escaped(data)}'"
 
 
 class Logged:
@@ -100,6 +104,8 @@ class Scripted:
 
     # The calls that are asyncore's own business, and not the scenario's.
     SILENT = ()
+
+    taken_out = False
 
     def prepare(self, world, name):
         self.world, self.name = world, name
@@ -208,7 +214,7 @@ KINDS = {"dispatcher": Dispatcher, "with_send": DispatcherWithSend, "chat": Chat
 
 
 def terminator(word):
-    return None if word == "none" else int(word) if word.isdigit() else data(word)
+    return None if word == "none" else int(word) if is_number(word) else data(word)
 
 
 class File:
@@ -230,8 +236,8 @@ class File:
     def recv(self, size):
         return os.read(self.fd, size)
 
-    def setblocking(self, on):
-        os.set_blocking(self.fd, on)
+    def settimeout(self, timeout):
+        os.set_blocking(self.fd, timeout != 0)
 
     def close(self):
         os.close(self.fd)
@@ -240,12 +246,11 @@ class File:
 class World:
     """One run of one scenario."""
 
-    def __init__(self, scenario, transport, mode):
-        self.scenario, self.mode = scenario, mode
+    def __init__(self, scenario, transport, mode, directory):
+        self.scenario, self.mode, self.directory = scenario, mode, directory
         self.family = FAMILIES.get(transport, socket.AF_INET)
         self.channels, self.peers, self.states = {}, {}, {}
-        self.kept, self.accepted = [], None
-        self.directory = tempfile.mkdtemp()
+        self.kept, self.accepted, self.failure = [], None, None
 
     def log(self, entry):
         self.write(f"  {entry}")
@@ -259,8 +264,10 @@ class World:
             self.write(f"> {step}")
             try:
                 self.act(step)
-            except (OSError, Raised) as error:
+            except (OSError, Raised, asyncore.ExitNow) as error:
                 self.log(f"raised {name_of(error)}")
+            if self.failure:
+                raise self.failure
             for name, channel in self.channels.items():
                 state = channel.state()
                 if self.states.get(name) != state:
@@ -268,20 +275,51 @@ class World:
                     self.log(f"{name} is {state}")
 
     def act(self, line, running=None, event=None):
-        """`NAME: VERB ARGUMENTS`; a running channel need not name itself."""
-        name, colon, rest = line.partition(": ")
-        if not colon:
-            name, rest = None, line
-        verb, *arguments = rest.split()
-        if running and (name is None or name == running.name):
-            return self.channel_verb(running, verb, arguments, event)
-        if name is None:
+        """`NAME: VERB ARGUMENTS`; a running channel need not name itself.
+
+        Only what a user of asyncore would see is raised to asyncore. It swallows whatever a
+        callback raises: any other failure is kept, and ends the recording after the step.
+        """
+        try:
+            self.perform(*split(line), running, event)
+        except (OSError, Raised, asyncore.ExitNow):
+            raise
+        except BaseException as failure:
+            self.failure = self.failure or failure
+            raise
+
+    def perform(self, name, verb, arguments, running, event):
+        if name is None and running is None:
             return getattr(self, f"loop_{verb}")(*arguments)
-        if name in self.channels:
-            return self.channel_verb(self.channels[name], verb, arguments, event)
-        if hasattr(self, f"new_{verb}"):
+        channel = running if name is None else self.channels.get(name)
+        if hasattr(self, f"new_{verb}") and name is not None and channel is None \
+                and name not in self.peers:
             return getattr(self, f"new_{verb}")(name, *arguments)
-        return getattr(self, f"peer_{verb}")(self.peers[name], *arguments)
+        if channel is None:
+            if not hasattr(self, f"peer_{verb}"):
+                raise Wrong(f"the name {name} is taken")
+            return getattr(self, f"peer_{verb}")(name, *arguments)
+        if channel.taken_out:
+            raise Wrong(f"{channel.name} was taken out")
+        if hasattr(self, f"new_{verb}") and not hasattr(self, f"do_{verb}"):
+            raise Wrong(f"the name {name} is taken")
+        if verb == "default":
+            arguments = [event]
+        getattr(self, f"do_{verb}")(channel, *arguments)
+
+    def peer(self, name):
+        if name not in self.peers:
+            raise Wrong(f"there is no {name}")
+        return self.peers[name]
+
+    def holder(self, name):
+        """The socket or file of a channel or a peer."""
+        channel = self.channels.get(name)
+        if channel is None:
+            return self.peer(name)
+        if channel._fileno is None:
+            raise OSError(errno.EBADF, f"{name} is gone")
+        return channel.socket
 
     # The loop.
 
@@ -303,23 +341,29 @@ class World:
             self.log(f"loop raised {name_of(error)}")
 
     def loop_await(self, name, *flags):
-        """Until poll(2) reports all of this for the channel or peer."""
-        fd = (self.channels.get(name) or self.peers[name]).socket if name in self.channels \
-            else self.peers[name]
-        if flags[0].isdigit():
-            return self.await_bytes(fd, int(flags[0]))
+        """Until poll(2) reports all of this for the channel or peer, or so many bytes are there.
+
+        The alarm ends what never comes.
+        """
+        holder = self.holder(name)
+        if is_number(flags[0]):
+            return self.await_bytes(getattr(holder, "_inner", holder), int(flags[0]))
         wanted = sum(getattr(select, "POLL" + flag.upper()) for flag in flags)
         poller = select.poll()
-        poller.register(fd.fileno(), wanted)
-        while True:
-            found = poller.poll(PATIENCE * 1000)
-            assert found, f"{name} does not become {flags}"
-            if found[0][1] & wanted == wanted:
-                return
+        poller.register(holder.fileno(), wanted)
+        while poller.poll()[0][1] & wanted != wanted:
+            time.sleep(0.001)
 
     def await_bytes(self, sock, count):
-        while len(sock._inner.recv(count, socket.MSG_PEEK)) < count:
-            pass
+        if not isinstance(sock, socket.socket):
+            raise Wrong("only a socket is asked how much there is")
+        while True:
+            try:
+                if len(sock.recv(count, socket.MSG_PEEK)) >= count:
+                    return
+            except BlockingIOError:
+                pass
+            time.sleep(0.001)
 
     def loop_close_all(self):
         asyncore.close_all()
@@ -351,8 +395,8 @@ class World:
 
     def loop_pump(self, name, count):
         """Passes, until the peer has got so many bytes, or the end."""
-        peer, got = self.peers[name], b""
-        peer.setblocking(False)
+        peer, got = self.peer(name), b""
+        peer.settimeout(0)
         while len(got) < int(count):
             try:
                 part = peer.recv(1 << 20)
@@ -365,13 +409,19 @@ class World:
                 if not part:
                     break
             self.loop_pass()
+        peer.settimeout(PATIENCE)
         self.log(f"{name} got {text(got)}" if len(got) == int(count) else f"{name} got less")
 
     # What the driver holds: raw sockets and files.
 
     def add_peers(self, names, peers):
         for name, peer in zip(names, peers):
-            self.peers[name] = peer
+            self.add_peer(name, peer)
+
+    def add_peer(self, name, peer):
+        if name in self.peers or name in self.channels:
+            raise Wrong(f"the name {name} is taken")
+        self.peers[name] = peer
 
     def socket(self, type=socket.SOCK_STREAM):
         sock = socket.socket(self.family, type)
@@ -391,35 +441,34 @@ class World:
         return sock
 
     def address(self, name):
-        holder = self.channels[name].socket if name in self.channels else self.peers[name]
-        return holder.getsockname()
+        return self.holder(name).getsockname()
 
     def new_listen(self, name, backlog=16):
-        self.peers[name] = self.listener(int(backlog))
+        self.add_peer(name, self.listener(int(backlog)))
 
     def new_nobody(self, name):
-        self.peers[name] = self.bound(self.socket())
+        self.add_peer(name, self.bound(self.socket()))
 
     def new_udp(self, name):
-        self.peers[name] = self.bound(self.socket(socket.SOCK_DGRAM))
+        self.add_peer(name, self.bound(self.socket(socket.SOCK_DGRAM)))
 
     def new_file(self, name, content=""):
         path = Path(self.directory, name)
         path.write_bytes(data(content))
-        self.peers[name] = File(os.open(path, os.O_RDWR))
+        self.add_peer(name, File(os.open(path, os.O_RDWR)))
 
     def new_null(self, name):
-        self.peers[name] = File(os.open("/dev/null", os.O_RDWR))
+        self.add_peer(name, File(os.open("/dev/null", os.O_RDWR)))
 
     def new_dial(self, name, target):
         sock = self.socket()
         sock.connect(self.address(target))
-        self.peers[name] = sock
+        self.add_peer(name, sock)
 
     def new_answer(self, name, listener):
-        sock, _ = self.peers[listener].accept()
+        sock, _ = self.peer(listener).accept()
         sock.settimeout(PATIENCE)
-        self.peers[name] = sock
+        self.add_peer(name, sock)
 
     def new_create(self, name, type="stream"):
         channel = self.prepared(name)
@@ -428,101 +477,110 @@ class World:
             self.family, {"stream": socket.SOCK_STREAM, "datagram": socket.SOCK_DGRAM}[type])
 
     def new_take(self, name, peer):
-        self.take(name, self.peers.pop(peer))
+        self.take(name, self.take_peer(peer))
+
+    def take_peer(self, name):
+        peer = self.peer(name)
+        del self.peers[name]
+        return peer
 
     def take(self, name, sock):
         self.prepared(name).__init__(sock)
 
     def prepared(self, name):
         """A channel that knows its script before asyncore makes it one."""
+        if name in self.peers or name in self.channels:
+            raise Wrong(f"the name {name} is taken")
         script = self.scenario.get("channels", {}).get(name, {})
         cls = KINDS[script.get("kind", "dispatcher")]
         return cls.__new__(cls).prepare(self, name)
 
     def new_watch(self, name, peer):
         """A file_dispatcher; the driver's descriptor goes."""
-        file = self.peers.pop(peer)
+        file = self.take_peer(peer)
         channel = FileDispatcher.__new__(FileDispatcher).prepare(self, name)
         channel.__init__(file.fileno())
         file.close()
 
-    def peer_crowd(self, peer):
+    def peer_crowd(self, name):
         """Connects until the backlog is full."""
+        address = self.peer(name).getsockname()
         while True:
             sock = self.socket()
             sock.setblocking(False)
             self.kept.append(sock)
             try:
-                sock.connect(peer.getsockname())
+                sock.connect(address)
             except BlockingIOError:
                 return
 
-    def peer_send(self, peer, word):
-        peer.sendall(data(word))
+    def peer_send(self, name, word):
+        self.peer(name).sendall(data(word))
 
-    def peer_sendto(self, peer, target, word=""):
-        peer.sendto(data(word), self.address(target))
+    def peer_sendto(self, name, target, word=""):
+        self.peer(name).sendto(data(word), self.address(target))
 
-    def peer_oob(self, peer, word):
-        peer.send(data(word), socket.MSG_OOB)
+    def peer_oob(self, name, word):
+        self.peer(name).send(data(word), socket.MSG_OOB)
 
-    def peer_recv(self, peer, size=4096):
-        name = next(name for name in self.peers if self.peers[name] is peer)
+    def peer_recv(self, name, size=4096):
         try:
-            self.log(f"{name} recv {text(peer.recv(int(size)))}")
+            self.log(f"{name} recv {text(self.peer(name).recv(int(size)))}")
+        except TimeoutError:
+            raise Wrong(f"nothing comes to {name}") from None
         except OSError as error:
             self.log(f"{name} recv {name_of(error)}")
 
-    def peer_shutdown(self, peer, how):
-        peer.shutdown({"read": 0, "write": 1, "both": 2}[how])
+    def peer_shutdown(self, name, how):
+        self.peer(name).shutdown(DIRECTIONS[how])
 
-    def peer_close(self, peer):
-        peer.close()
+    def peer_close(self, name):
+        self.take_peer(name).close()
 
-    def peer_reset(self, peer):
+    def peer_reset(self, name):
+        peer = self.take_peer(name)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
 
-    def peer_fill(self, peer):
+    def peer_fill(self, name):
         """Writes until nothing more is taken."""
-        peer.setblocking(False)
-        try:
-            while True:
-                peer.send(b"f" * 4096)
-        except BlockingIOError:
-            pass
+        self.at_once(self.peer(name), lambda peer: peer.send(b"f" * 4096))
 
-    def peer_drain(self, peer):
+    def peer_drain(self, name):
         """Reads all that is there."""
-        peer.setblocking(False)
+        self.at_once(self.peer(name), lambda peer: peer.recv(1 << 16))
+
+    def at_once(self, peer, step):
+        """Goes on as long as it need not wait."""
+        peer.settimeout(0)
         try:
-            while peer.recv(1 << 16):
+            while step(peer):
                 pass
         except BlockingIOError:
             pass
+        peer.settimeout(PATIENCE)
 
-    def peer_inline(self, peer):
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    def peer_inline(self, name):
+        self.peer(name).setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
-    def peer_move(self, peer, number):
+    def peer_move(self, name, number):
         """The same socket under another number."""
-        name = next(name for name in self.peers if self.peers[name] is peer)
-        fd = fcntl.fcntl(peer.fileno(), fcntl.F_DUPFD_CLOEXEC, int(number))
-        self.peers[name] = socket.socket(fileno=fd)
+        peer = self.take_peer(name)
+        try:
+            fd = fcntl.fcntl(peer.fileno(), fcntl.F_DUPFD_CLOEXEC, int(number))
+        except OSError:
+            raise Wrong(f"this process may not have the number {number}") from None
+        if fd != int(number):
+            raise Wrong(f"the number {number} is taken")
         peer.close()
+        self.add_peer(name, socket.socket(fileno=fd))
+        self.peer(name).settimeout(PATIENCE)
 
-    def peer_reuse(self, peer, name):
+    def peer_reuse(self, name, channel):
         """The same socket under the number that was stolen from a channel."""
-        number = self.channels[name].socket.fileno()
-        self.peer_move(peer, number)
-        assert self.peers[next(n for n in self.peers if self.peers[n].fileno() == number)]
+        self.peer_move(name, self.holder(channel).fileno())
 
     # What a channel does, in its own callback, in another's, or from outside.
-
-    def channel_verb(self, channel, verb, arguments, event):
-        if verb == "default":
-            arguments = [event]
-        getattr(self, f"do_{verb}")(channel, *arguments)
 
     def do_bind(self, channel):
         if self.family == socket.AF_UNIX:
@@ -585,28 +643,29 @@ class World:
 
     def do_fill(self, channel):
         """Sends until nothing more is taken; what asyncore's send gives then is shown."""
-        quiet, channel.log = channel.log, lambda entry: None
+        channel.SILENT = ("send", *type(channel).SILENT)
         try:
             while result := channel.send(b"f" * 4096):
                 pass
         finally:
-            channel.log = quiet
+            del channel.SILENT
         channel.log(f"filled, then {result}")
 
     def do_shutdown(self, channel, how):
-        self.peer_shutdown(channel.socket._inner, how)
+        channel.socket._inner.shutdown(DIRECTIONS[how])
 
     def do_inline(self, channel):
-        self.peer_inline(channel.socket._inner)
+        channel.socket._inner.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
     def do_set(self, channel, which, value):
-        channel.interest[which] = {"true": True, "false": False}.get(value, value)
+        channel.interest[which] = value == "true"
 
     def do_close(self, channel):
         channel.close()
 
     def do_del(self, channel):
         channel.del_channel()
+        channel.taken_out = True
 
     def do_steal(self, channel):
         """Its number is closed behind its back."""
@@ -616,10 +675,16 @@ class World:
         channel.log("says port 0" if channel.addr[1] == 0 else "says its port")
 
     def do_as(self, channel, name):
-        self.take(name, self.accepted)
+        self.take(name, self.take_accepted())
 
     def do_refuse(self, channel):
-        self.accepted.close()
+        self.take_accepted().close()
+
+    def take_accepted(self):
+        sock, self.accepted = self.accepted, None
+        if sock is None:
+            raise Wrong("nothing is accepted any more")
+        return sock
 
     def do_give_up(self, channel):
         channel.handle_close()
@@ -631,25 +696,31 @@ class World:
         raise asyncore.ExitNow()
 
     def do_default(self, channel, event):
-        arguments = (self.accepted, None) if event == "accepted" else ()
-        getattr(asyncore.dispatcher, f"handle_{event}")(channel, *arguments)
+        arguments = (self.take_accepted(), None) if event == "accepted" else ()
+        getattr(super(Scripted, channel), f"handle_{event}")(*arguments)
 
 
 def in_a_child(run):
-    """Runs it in a process of its own, with no descriptor but the usual ones."""
+    """What it writes, in a process of its own with no descriptor but the usual ones and 3.
+
+    The status is that of waitpid.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        result = os.dup2(writer, 900)
-        os.closerange(3, 900)
-        null = os.open("/dev/null", os.O_RDWR)
+        writer = fcntl.fcntl(writer, fcntl.F_DUPFD, 10)
+        null = fcntl.fcntl(os.open("/dev/null", os.O_RDWR), fcntl.F_DUPFD, 10)
+        os.dup2(null, 0)
         os.dup2(null, 1)
-        os.close(null)
+        os.dup2(writer, 3)
+        os.closerange(4, 1024)
         signal.alarm(PATIENCE)
         try:
-            with os.fdopen(result, "w") as pipe:
+            with os.fdopen(3, "w") as pipe:
                 run(pipe)
+        except Wrong as wrong:
+            print(wrong, file=sys.stderr)
+            os._exit(1)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -657,22 +728,37 @@ def in_a_child(run):
     os.close(writer)
     with os.fdopen(reader) as pipe:
         trace = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if status != 0:
-        print(trace, file=sys.stderr)
-    return trace if status == 0 else None
+    return trace, os.waitpid(child, 0)[1]
 
 
 def record(scenario):
-    """The traces of a scenario: each once, headed by the transports and modes that gave it."""
+    """The traces of a scenario: each once, headed by the transports and modes that gave it.
+
+    Before them the channels, so that a trace tells what it was recorded of.
+    """
     traces = {}
     for transport in scenario.get("over", ["tcp4"]):
         for mode in MODES:
-            trace = in_a_child(World(scenario, transport, mode).run)
-            if trace is None:
-                sys.exit(f"{scenario['name']} over {transport} by {mode}: the recording failed")
+            with tempfile.TemporaryDirectory() as directory:
+                trace, status = in_a_child(World(scenario, transport, mode, directory).run)
+            if status != 0:
+                steps = [line[2:] for line in trace.splitlines() if line.startswith("> ")]
+                why = f"it takes more than {PATIENCE} s" if os.WIFSIGNALED(status) else "see above"
+                sys.exit(f"scenario {scenario['name']} over {transport} by {mode}, "
+                         f"step {len(steps)}: {steps[-1] if steps else ''}: {why}")
             traces.setdefault(trace, []).append(f"{transport}/{mode}")
-    return "\n".join(f"== {' '.join(runs)}\n{trace}" for trace, runs in traces.items())
+    return "".join(f"# {line}\n" for line in channels_of(scenario)) + "\n".join(
+        f"== {' '.join(runs)}\n{trace}" for trace, runs in traces.items())
+
+
+def channels_of(scenario):
+    """The channels as the head of a trace has them."""
+    for name, definition in sorted(scenario.get("channels", {}).items()):
+        for key, value in sorted(definition.items()):
+            words = value if isinstance(value, list) else [str(value)]
+            if isinstance(value, bool):
+                words = ["true" if value else "false"]
+            yield f"{name}.{key} = {' | '.join(words)}"
 
 
 def main():
@@ -683,7 +769,19 @@ def main():
     parser.add_argument("names", nargs="*", help="only these scenarios")
     options = parser.parse_args()
 
-    scenarios = tomllib.loads(options.scenarios.read_text())["scenario"]
+    try:
+        scenarios = tomllib.loads(options.scenarios.read_text())["scenario"]
+        for scenario in scenarios:
+            check(scenario)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"{options.scenarios}: {error}")
+    except Wrong as wrong:
+        sys.exit(f"{options.scenarios}: {wrong}")
+    known = {scenario["name"] for scenario in scenarios}
+    if unknown := set(options.names) - known:
+        sys.exit(f"{options.scenarios} has no scenario {', '.join(sorted(unknown))}")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     drifted = 0
     for scenario in scenarios:
         if options.names and scenario["name"] not in options.names:
@@ -702,14 +800,14 @@ def main():
             options.traces.mkdir(exist_ok=True)
             path.write_text(trace)
     if not options.names:
-        names = {scenario["name"] for scenario in scenarios}
         for path in options.traces.glob("*.txt"):
-            if path.stem not in names:
+            if path.stem not in known:
                 print(f"{path.name} has no scenario")
                 drifted += 1
     if drifted:
-        sys.exit(f"{drifted} traces differ from what asyncore does")
-    print(f"{len(scenarios)} scenarios")
+        sys.exit(f"{drifted} traces differ from what asyncore does; record.py without --check "
+                 "writes them anew, and what has no scenario is to be deleted")
+    print(f"{len(options.names or scenarios)} scenarios")
 
 
 if __name__ == "__main__":

@@ -5,21 +5,44 @@ use std::io;
 
 /// Bytes as the traces show them: `'hello\r\n'`, or `60000*x`.
 pub(crate) fn show(data: &[u8]) -> String {
+    let escaped = |data: &[u8]| data.escape_ascii().to_string().replace("\\\"", "\"");
     if data.len() > 16 && data.iter().all(|byte| *byte == data[0]) {
-        return format!("{}*{}", data.len(), char::from(data[0]));
+        return format!("{}*{}", data.len(), escaped(&data[..1]));
     }
-    let escaped = data.escape_ascii().to_string().replace("\\\"", "\"");
-    format!("'{escaped}'")
+    format!("'{}'", escaped(data))
 }
 
 /// Bytes as the scenarios write them: `hello`, `a\r\n`, or `60000*x`.
 pub(crate) fn bytes(word: &str) -> Vec<u8> {
+    parse_bytes(word).expect("it was checked")
+}
+
+pub(crate) fn parse_bytes(word: &str) -> Result<Vec<u8>, String> {
     if let Some((count, unit)) = word.split_once('*')
-        && let Ok(count) = count.parse()
+        && !count.is_empty()
+        && count.bytes().all(|byte| byte.is_ascii_digit())
     {
-        return unit.repeat(count).into_bytes();
+        let count = count.parse().map_err(|_| format!("{word} is too much"))?;
+        return Ok(parse_bytes(unit)?.repeat(count));
     }
-    word.replace("\\r", "\r").replace("\\n", "\n").into_bytes()
+    let mut parts = word.split('\\');
+    let mut data = parts.next().unwrap_or_default().as_bytes().to_vec();
+    while let Some(part) = parts.next() {
+        let (escaped, rest) = match part.as_bytes() {
+            [b'r', rest @ ..] => (b'\r', rest),
+            [b'n', rest @ ..] => (b'\n', rest),
+            [b't', rest @ ..] => (b'\t', rest),
+            // Two backslashes: what is behind them is no escape.
+            [] => (b'\\', parts.next().unwrap_or_default().as_bytes()),
+            [b'x', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                (u8::from_str_radix(&part[1..3], 16).unwrap_or_default(), rest)
+            }
+            _ => return Err(format!("{word} has a backslash before none of r n t \\ xHH")),
+        };
+        data.push(escaped);
+        data.extend_from_slice(rest);
+    }
+    Ok(data)
 }
 
 /// `ECONNRESET`, or what kind of error it is if it has no errno.

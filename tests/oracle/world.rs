@@ -3,14 +3,18 @@
 mod channels;
 mod peers;
 
+pub(crate) use channels::errno_named;
+
 use crate::{
-    book::{Definition, Scenario},
-    callbacks::{Script, Wants},
+    book::{Definition, Kind, Scenario},
+    callbacks::Wants,
+    grammar::{is_in, split},
     reach::Reach,
     text::bytes,
 };
 use asyncore::{Channel, Family, Key, State, Type, file_dispatcher};
 use nix::{
+    poll::PollFlags,
     sys::{
         socket::{self, SockType},
         termios::{self, SetArg},
@@ -18,26 +22,36 @@ use nix::{
     unistd,
 };
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, OpenOptions},
     io,
     os::fd::{AsRawFd, OwnedFd},
+    panic::panic_any,
     rc::Rc,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
+/// How long a run may wait, all in all.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a run panics with if its scenario is wrong.
+pub(crate) struct Wrong(pub(crate) String);
+
 pub(crate) struct World {
-    channels: HashMap<String, Definition>,
+    channels: BTreeMap<String, Definition>,
     family: Family,
     keys: RefCell<HashMap<String, Watched>>,
     peers: RefCell<HashMap<String, OwnedFd>>,
     /// Nobody's any more, and open.
     kept: RefCell<Vec<OwnedFd>>,
-    taken_out: RefCell<Vec<(Channel, Script)>>,
+    taken_out: RefCell<HashMap<String, Box<dyn Any>>>,
     /// By channel, in the order in which they came: what is, and what was last written down.
     states: RefCell<Vec<(String, &'static str, &'static str)>>,
     pub(crate) accepted: RefCell<Option<Channel>>,
+    deadline: Instant,
     directory: TempDir,
     paths: Cell<usize>,
     trace: RefCell<Vec<String>>,
@@ -47,6 +61,7 @@ pub(crate) struct World {
 #[derive(Clone)]
 struct Watched {
     key: Key,
+    kind: Kind,
     wants: Rc<Wants>,
 }
 
@@ -66,10 +81,41 @@ impl World {
             taken_out: RefCell::default(),
             states: RefCell::default(),
             accepted: RefCell::default(),
+            deadline: Instant::now() + PATIENCE,
             directory: tempfile::tempdir().unwrap(),
             paths: Cell::new(0),
             trace: RefCell::default(),
         })
+    }
+
+    /// The scenario cannot go on like this.
+    pub(crate) fn wrong(&self, why: String) -> ! {
+        panic_any(Wrong(why))
+    }
+
+    /// How much patience is left.
+    fn patience(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.wrong(format!("it takes more than {} s", PATIENCE.as_secs()));
+        }
+        left
+    }
+
+    /// How many steps were begun.
+    pub(crate) fn steps(&self) -> usize {
+        self.trace.borrow().iter().filter(|line| line.starts_with("> ")).count()
+    }
+
+    pub(crate) fn take_accepted(&self) -> Channel {
+        let accepted = self.accepted.take();
+        accepted.unwrap_or_else(|| self.wrong("nothing is accepted any more".to_owned()))
+    }
+
+    fn must_be_new(&self, name: &str) {
+        if self.keys.borrow().contains_key(name) || self.peers.borrow().contains_key(name) {
+            self.wrong(format!("the name {name} is taken"));
+        }
     }
 
     pub(crate) fn write(&self, line: String) {
@@ -135,12 +181,14 @@ impl World {
         line: &str,
         running: Option<&str>,
     ) -> io::Result<()> {
-        let (name, rest) = match line.split_once(": ") {
-            Some((name, rest)) => (Some(name), rest),
-            None => (running, line),
-        };
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let Some(name) = name else { return self.act_on_nobody(reach, &words) };
+        let (name, words) = split(line);
+        let Some(name) = name.or(running) else { return self.act_on_nobody(reach, &words) };
+        if is_in("new_channel", words[0]) {
+            self.must_be_new(name);
+        }
+        if self.taken_out.borrow().contains_key(name) {
+            self.wrong(format!("{name} was taken out"));
+        }
         let known = self.keys.borrow().get(name).cloned();
         match known {
             Some(watched) => self.act_on_channel(reach, name, &watched, &words),
@@ -151,7 +199,7 @@ impl World {
 
     fn act_on_nobody(&self, reach: &mut dyn Reach, words: &[&str]) -> io::Result<()> {
         match *words {
-            ["await", name, ref flags @ ..] => self.wait(reach, name, flags),
+            ["await", name, ref flags @ ..] => self.wait(reach, name, flags)?,
             ["pair", one, other] => {
                 let (first, second) = self.pair()?;
                 self.add_peer(one, first);
@@ -170,7 +218,7 @@ impl World {
                 self.add_peer(master, pty.master);
                 self.add_peer(slave, pty.slave);
             }
-            _ => panic!("no such step: {words:?}"),
+            _ => unreachable!("the check refuses {words:?}"),
         }
         Ok(())
     }
@@ -210,11 +258,12 @@ impl World {
                 socket
             }
             ["answer", listener] => {
+                self.until_ready(self.peer(&self.peers.borrow(), listener), PollFlags::POLLIN);
                 let (peer, listener_again) = self.answer(self.take_peer(listener))?;
                 self.add_peer(listener, listener_again);
                 peer
             }
-            _ => panic!("{name} does not exist, and {words:?} does not make it"),
+            _ => self.wrong(format!("there is no {name}")),
         };
         self.add_peer(name, peer);
         Ok(())

@@ -12,10 +12,13 @@ pub(crate) const TESTS: &[Test] = tests![
     an_option_that_does_not_exist,
     a_port_in_use,
     an_address_that_is_none,
+    a_directory_that_is_none,
+    two_addresses_for_the_proxy,
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 3] = ["echo_server", "echo_client", "http_client"];
+const PROGRAMS: [&str; 6] =
+    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink"];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {
@@ -54,16 +57,47 @@ fn a_port_in_use(backend: &str) {
     let second = Program::run(example("echo_server", backend).arg(&server.address));
     let second = second.failed(1, &["echo_server", &server.address, "in use"]);
     assert_eq!(second.stdout, b"");
+    let chat = Program::run(example("chat_server", backend).arg(&server.address));
+    assert_eq!(chat.failed(1, &["chat_server", &server.address, "in use"]).stdout, b"");
+    let sink = Program::run(example("smtp_sink", backend).args(["--dir", ".", &server.address]));
+    assert_eq!(sink.failed(1, &["smtp_sink", &server.address, "in use"]).stdout, b"");
+    let proxy = Program::run(example("proxy", backend).args([&*server.address, "127.0.0.1:1"]));
+    assert_eq!(proxy.failed(1, &["proxy", &server.address, "in use"]).stdout, b"");
     server.connect().exchange("still there?");
     server.stop();
 }
 
 fn an_address_that_is_none(backend: &str) {
-    for name in ["echo_server", "echo_client"] {
+    let programs: [(&str, &[&str]); 4] = [
+        ("chat_server", &[]),
+        ("echo_server", &[]),
+        ("echo_client", &[]),
+        ("smtp_sink", &["--dir", "."]),
+    ];
+    for (name, options) in programs {
         for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:80", ""] {
-            let finished = Program::run(example(name, backend).arg(address));
+            let finished = Program::run(example(name, backend).args(options).arg(address));
             assert_eq!(finished.failed(1, &[name, address, "neither"]).stdout, b"");
         }
+    }
+}
+
+fn a_directory_that_is_none(backend: &str) {
+    for directory in ["/no/such/directory", "/dev/null"] {
+        let mut command = example("smtp_sink", backend);
+        let finished = Program::run(command.args(["127.0.0.1:0", "--dir", directory]));
+        assert_eq!(finished.failed(1, &["smtp_sink", directory]).stdout, b"");
+    }
+    Program::run(&mut example("smtp_sink", backend)).failed(2, &["--dir <DIR>", "Usage"]);
+}
+
+fn two_addresses_for_the_proxy(backend: &str) {
+    for addresses in [["nonsense", "127.0.0.1:1"], ["127.0.0.1:0", "nonsense"]] {
+        let finished = Program::run(example("proxy", backend).args(addresses));
+        assert_eq!(finished.failed(1, &["proxy", "\"nonsense\" is neither"]).stdout, b"");
+    }
+    for arguments in [&[][..], &["127.0.0.1:0"]] {
+        Program::run(example("proxy", backend).args(arguments)).failed(2, &["<TARGET>", "Usage"]);
     }
 }
 

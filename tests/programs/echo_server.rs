@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = tests![
 
 /// An echo server on a free port.
 pub(crate) struct Server {
-    program: Program,
+    pub(crate) program: Program,
     pub(crate) address: String,
 }
 
@@ -45,7 +45,7 @@ impl Server {
     }
 
     #[track_caller]
-    fn at(backend: &str, address: &str) -> Self {
+    pub(crate) fn at(backend: &str, address: &str) -> Self {
         Self::of(example("echo_server", backend).arg(address))
     }
 
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// The descriptors that are open in it.
-    fn descriptors(&self) -> Vec<RawFd> {
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let directory = fs::read_dir(format!("/proc/{}/fd", self.program.id())).unwrap();
         directory
             .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
@@ -92,7 +92,7 @@ impl Server {
 
     /// Lets a CPython client do its part.
     #[track_caller]
-    fn serve(&self, client: &str, arguments: &[&str]) -> Finished {
+    pub(crate) fn serve(&self, client: &str, arguments: &[&str]) -> Finished {
         Program::run(&mut python(client, &[&[&*self.address], arguments].concat())).succeeded()
     }
 }

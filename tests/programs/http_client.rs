@@ -89,7 +89,7 @@ fn answered(backend: &str, answer: impl Into<Vec<u8>>) -> Finished {
 }
 
 /// CPython's `http.server` for a directory; and the URL of its root.
-fn http_server(directory: &Path, host: &str) -> (Program, String) {
+pub(crate) fn http_server(directory: &Path, host: &str) -> (Program, String) {
     let mut command = command("python3");
     command.args(["-u", "-m", "http.server", "0", "--bind", host, "--directory"]).arg(directory);
     let mut program = Program::start(&mut command);

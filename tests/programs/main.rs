@@ -6,6 +6,7 @@
 //! `cargo test` builds the programs. `cargo test --test programs` does not: after a change they
 //! need a `cargo build --examples`.
 
+mod chat_server;
 mod command_line;
 mod echo_client;
 mod echo_server;
@@ -13,6 +14,8 @@ mod http_client;
 mod needs;
 mod porting;
 mod process;
+mod proxy;
+mod smtp_sink;
 mod system_calls;
 mod trials;
 
@@ -22,10 +25,13 @@ fn main() {
     let arguments = Arguments::from_args();
     needs::raise_the_limit_of_open_files();
     let tests = [
+        chat_server::TESTS,
         command_line::TESTS,
         echo_client::TESTS,
         echo_server::TESTS,
         http_client::TESTS,
+        proxy::TESTS,
+        smtp_sink::TESTS,
         system_calls::TESTS,
     ];
     let mut trials = trials::on_each_backend(&tests.concat());

@@ -27,6 +27,16 @@ pub(crate) static PYTHON: Need = Need::new("python3", || runs("python3", &["-c",
 pub(crate) static ASYNCORE: Need =
     Need::new("a python3 that has asyncore", || runs("python3", &["-c", "import asyncore"]));
 pub(crate) static CURL: Need = Need::new("curl", || runs("curl", &["--version"]));
+pub(crate) static CURL_SMTP: Need = Need::new("a curl that speaks SMTP", || {
+    let version = Command::new("curl").arg("--version").stderr(Stdio::null()).output();
+    version.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.split_ascii_whitespace().any(|protocol| protocol == "smtp")
+    })
+});
+/// OpenBSD's: others have no `-N`, or it takes a value.
+pub(crate) static NC: Need = Need::new("an nc that has -N", || runs("nc", &["-N", "-h"]));
+pub(crate) static SH: Need = Need::new("sh", || runs("sh", &["-c", "ulimit -f 100"]));
 /// With `-D`, which is newer than the rest of what is used.
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
     runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])

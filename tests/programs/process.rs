@@ -8,11 +8,12 @@ use nix::{
             AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket,
             sockopt,
         },
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 use std::{
-    env,
+    env, fs,
     io::{Read, Write},
     net::TcpStream,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -96,6 +97,12 @@ impl Program {
         line.unwrap_or_else(|| panic!("no line: {}", self.stderr.rest().escape_ascii()))
     }
 
+    /// The next line of its standard error.
+    #[track_caller]
+    pub(crate) fn complaint(&mut self) -> String {
+        self.stderr.line().expect("it complains")
+    }
+
     #[track_caller]
     pub(crate) fn write(&mut self, data: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(data).unwrap();
@@ -109,9 +116,27 @@ impl Program {
         self.child.id()
     }
 
+    /// The most memory that it has ever had, in bytes.
+    pub(crate) fn most_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It is a child that was not waited for, so the number is still its own.
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// Has it find at once whatever is done meanwhile.
+    #[track_caller]
+    pub(crate) fn while_stopped(&self, act: impl FnOnce()) {
+        self.signal(Signal::SIGSTOP);
+        let id = Pid::from_raw(self.child.id() as i32);
+        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(status, WaitStatus::Stopped(id, Signal::SIGSTOP));
+        act();
+        self.signal(Signal::SIGCONT);
     }
 
     /// Waits for its end.

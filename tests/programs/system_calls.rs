@@ -1,11 +1,11 @@
-//! What the echo server asks of the kernel, as `strace` sees it.
+//! What the programs ask of the kernel, as `strace` sees it.
 
 use crate::{
     echo_server::{Client, Server},
     process::{command, example},
     trials::{Test, tests},
 };
-use std::{fs, io, io::Read, iter::repeat_n, time::Duration};
+use std::{fs, io, io::Read, iter::repeat_n, process::Command, time::Duration};
 use tempfile::TempDir;
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -16,23 +16,27 @@ pub(crate) const TESTS: &[Test] = tests![
     only_the_backend_that_was_chosen needs(STRACE),
 ];
 
-/// An echo server that is traced.
-struct Traced {
-    server: Server,
+/// A server that is traced.
+pub(crate) struct Traced {
+    pub(crate) server: Server,
     directory: TempDir,
 }
 
-const BEGIN: &str = "here it begins";
-const END: &str = "here it ends";
+pub(crate) const BEGIN: &str = "here it begins";
+pub(crate) const END: &str = "here it ends";
 
 impl Traced {
     fn start(backend: &str) -> Self {
+        Self::of(example("echo_server", backend).arg("127.0.0.1:0"))
+    }
+
+    /// Of a program that says where it listens.
+    pub(crate) fn of(server: &mut Command) -> Self {
         let directory = TempDir::new().unwrap();
-        let server = example("echo_server", backend);
         // With -D the server itself is our child; and strace, a grandchild, ends with it.
         let mut strace = command("strace");
         strace.args(["-D", "-f", "-qq", "-o"]).arg(directory.path().join("trace"));
-        strace.arg(server.get_program()).args(server.get_args()).arg("127.0.0.1:0");
+        strace.arg(server.get_program()).args(server.get_args());
         Self { server: Server::of(&mut strace), directory }
     }
 
@@ -52,9 +56,9 @@ impl Traced {
         calls.collect()
     }
 
-    /// The calls after the one that answers `BEGIN` and before the one that reads `END`, each as
+    /// The calls after the one that sends `BEGIN` on and before the one that reads `END`, each as
     /// its kind.
-    fn between_the_marks(self) -> Vec<&'static str> {
+    pub(crate) fn between_the_marks(self) -> Vec<&'static str> {
         let calls = self.stop();
         let mut kinds = Vec::new();
         let mut calls =
@@ -99,7 +103,7 @@ fn a_thousand_clients(traced: &Traced) -> Vec<Client> {
 }
 
 /// Nothing comes for a second, during which the server is observed.
-fn watch_the_silence(Client(stream): &mut Client) {
+pub(crate) fn watch_the_silence(Client(stream): &mut Client) {
     let timeout = stream.read_timeout().unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
@@ -124,7 +128,12 @@ fn none_while_a_thousand_connections_are_idle(backend: &str) {
     clients[0].exchange(BEGIN);
     watch_the_silence(&mut clients[1]);
     clients[999].exchange(END);
-    assert_eq!(traced.between_the_marks(), calls_of(0));
+    // Before it falls asleep over them all it may look, and wait, for the busy ones.
+    let calls = traced.between_the_marks();
+    assert!(
+        (1..=4).contains(&calls.len()) && calls.iter().all(|call| *call == "wait"),
+        "{calls:?}"
+    );
 }
 
 fn one_wait_per_pass_however_many_are_ready(backend: &str) {
@@ -139,10 +148,13 @@ fn one_wait_per_pass_however_many_are_ready(backend: &str) {
     // Room for more events than ever before is made once.
     calls.retain(|call| *call != "memory");
     assert_eq!(calls.pop(), Some("wait"));
-    let passes: Vec<_> = calls.split(|call| *call == "wait").skip(1).collect();
+    // A wait may be preceded by a look at the busy ones, and one at all of them, in vain.
+    assert!(calls.split(|call| *call != "wait").all(|waits| waits.len() <= 4), "{calls:?}");
+    let mut passes: Vec<_> = calls.split(|call| *call == "wait").collect();
+    passes.retain(|pass| !pass.is_empty());
     for pass in &passes {
         let (pairs, rest) = pass.as_chunks();
-        assert!(!pairs.is_empty() && rest.is_empty(), "{pass:?}");
+        assert!(rest.is_empty(), "{pass:?}");
         assert!(pairs.iter().all(|pair| *pair == ["recv", "send"]), "{pass:?}");
     }
     assert_eq!(passes.iter().map(|pass| pass.len()).sum::<usize>(), 2 * 999);

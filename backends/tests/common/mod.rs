@@ -38,6 +38,32 @@ macro_rules! on_each_backend {
         mod select {
             $(#[test] fn $name() { super::$name::<asyncore_backends::Select>() })+
         }
+        #[cfg(feature = "poll")]
+        mod hot_set_over_poll {
+            $(#[test] fn $name() {
+                super::$name::<asyncore_backends::HotSet<asyncore_backends::Poll>>()
+            })+
+        }
+        #[cfg(feature = "select")]
+        mod hot_set_over_select {
+            $(#[test] fn $name() {
+                super::$name::<asyncore_backends::HotSet<asyncore_backends::Select>>()
+            })+
+        }
+    };
+}
+
+/// The same without what lies over them.
+macro_rules! on_each_bare_backend {
+    ($($name:ident),+ $(,)?) => {
+        #[cfg(feature = "poll")]
+        mod poll {
+            $(#[test] fn $name() { super::$name::<asyncore_backends::Poll>() })+
+        }
+        #[cfg(feature = "select")]
+        mod select {
+            $(#[test] fn $name() { super::$name::<asyncore_backends::Select>() })+
+        }
     };
 }
 

@@ -32,6 +32,7 @@ impl World {
             readable: Cell::new(definition.readable.unwrap_or(Answer::Always(true))),
             writable: Cell::new(definition.writable.unwrap_or(Answer::Always(false))),
         });
+        self.must_be_new(name);
         self.note_state(name, &channel);
         let script = Script::new(self, name, &wants);
         let key = if definition.kind == Kind::Chat {
@@ -40,7 +41,9 @@ impl World {
         } else {
             reach.add(channel, script)?
         };
-        self.keys.borrow_mut().insert(name.to_owned(), Watched { key, wants });
+        self.keys
+            .borrow_mut()
+            .insert(name.to_owned(), Watched { key, kind: definition.kind, wants });
         Ok(())
     }
 
@@ -54,11 +57,11 @@ impl World {
         let key = watched.key;
         match *words {
             ["as", child] => {
-                let channel = self.accepted.take().expect("a connection was accepted");
+                let channel = self.take_accepted();
                 return self.add_channel(reach, child, channel);
             }
             ["refuse"] => {
-                self.accepted.take();
+                self.take_accepted();
                 return Ok(());
             }
             ["close"] => {
@@ -66,24 +69,24 @@ impl World {
                 return Ok(());
             }
             ["del"] => {
-                self.taken_out.borrow_mut().extend(reach.del(key));
-                self.note_gone(name);
-                return Ok(());
-            }
-            ["exit"] => {
-                reach.exit();
+                if let Some(taken) = reach.del(key) {
+                    self.taken_out.borrow_mut().insert(name.to_owned(), taken);
+                    self.note_gone(name);
+                }
                 return Ok(());
             }
             ["terminator", word] => {
-                reach.set_terminator(terminator(word));
+                reach.set_terminator(key, terminator(word));
                 return Ok(());
             }
             ["discard_buffers"] => {
-                reach.discard_buffers(key);
+                if !reach.discard_own_buffers(key) {
+                    self.discard_buffers(reach, name, watched);
+                }
                 return Ok(());
             }
             ["raise"] => return Err(io::Error::other("raised")),
-            ["raise", errno] => return Err(errno_named(errno).into()),
+            ["raise", errno] => return Err(errno_named(errno).expect("it was checked").into()),
             _ => {}
         }
         let target = match *words {
@@ -93,7 +96,7 @@ impl World {
         let Some(channel) = reach.channel(key) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let result = self.use_channel(channel, name, &watched.wants, words, target);
+        let result = self.use_channel(channel, name, watched, words, target);
         self.note_state(name, channel);
         result
     }
@@ -102,13 +105,17 @@ impl World {
         &self,
         channel: &Channel,
         name: &str,
-        wants: &Wants,
+        watched: &Watched,
         words: &[&str],
         target: Option<SockaddrStorage>,
     ) -> io::Result<()> {
         let received = |call: &str, size: &str, recv: &dyn Fn(&mut [u8]) -> io::Result<usize>| {
             let mut buffer = vec![0; size.parse().unwrap()];
             let result = recv(&mut buffer).map(|count| show(&buffer[..count]));
+            if call == "recv" && watched.kind == Kind::Chat {
+                // asynchat reads by itself, and what it reads is collected.
+                return result.map(drop);
+            }
             self.log_result(name, call, result)
         };
         match *words {
@@ -128,6 +135,9 @@ impl World {
             ["sendto", _, word] => {
                 channel.send_to(&bytes(word), to_address(&target.unwrap())).map(drop)
             }
+            // That is what a dispatcher_with_send's send does.
+            ["send", word] if watched.kind == Kind::WithSend => channel.push(&bytes(word)),
+            ["send", word] if watched.kind == Kind::Chat => channel.send(&bytes(word)).map(drop),
             ["send", word] => {
                 let result = channel.send(&bytes(word)).map(|count| count.to_string());
                 self.log_result(name, "send", result)
@@ -162,12 +172,25 @@ impl World {
             ["set", which, value] => {
                 let answer = Answer::Always(value.parse().unwrap());
                 match which {
-                    "readable" => wants.readable.set(answer),
-                    _ => wants.writable.set(answer),
+                    "readable" => watched.wants.readable.set(answer),
+                    _ => watched.wants.writable.set(answer),
                 }
                 Ok(())
             }
-            _ => panic!("{name} is a channel, and cannot {words:?}"),
+            _ => unreachable!("the check refuses {words:?}"),
+        }
+    }
+
+    /// What another chat has: the output, and the input that is not ended by its terminator.
+    fn discard_buffers(self: &Rc<Self>, reach: &mut dyn Reach, name: &str, watched: &Watched) {
+        if let Some(chat) = reach.chat(watched.key) {
+            let script = Script::new(self, name, &watched.wants);
+            let terminator = chat.terminator().clone();
+            *chat = Chat::new(script, terminator);
+        }
+        if let Some(channel) = reach.channel(watched.key) {
+            channel.discard_queue();
+            self.note_state(name, channel);
         }
     }
 
@@ -186,8 +209,12 @@ fn terminator(word: &str) -> Terminator {
     }
 }
 
-fn errno_named(name: &str) -> Errno {
-    let all = (1..200).map(Errno::from_raw);
-    let mut named = all.filter(|errno| format!("{errno:?}") == name);
-    named.next().unwrap_or_else(|| panic!("there is no {name}"))
+pub(crate) fn errno_named(name: &str) -> Option<Errno> {
+    let name = match name {
+        "EWOULDBLOCK" => "EAGAIN",
+        "EDEADLOCK" => "EDEADLK",
+        "ENOTSUP" => "EOPNOTSUPP",
+        other => other,
+    };
+    (1..200).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name)
 }

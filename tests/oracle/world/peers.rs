@@ -1,11 +1,11 @@
 //! What the driver holds: raw sockets, pipes, terminals and files.
 
-use super::World;
+use super::{PATIENCE, World};
 use crate::{
     reach::Reach,
     text::{bytes, name_of, show},
 };
-use asyncore::{Address, Family};
+use asyncore::{Address, Channel, Family, Key};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -21,6 +21,7 @@ use nix::{
     unistd,
 };
 use std::{
+    collections::HashMap,
     io,
     net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener},
     os::{
@@ -28,10 +29,8 @@ use std::{
         unix::net::UnixListener,
     },
     path::PathBuf,
+    thread,
 };
-
-/// How long anything is waited for, in seconds.
-const PATIENCE: i32 = 20;
 
 impl World {
     pub(super) fn act_on_peer(
@@ -50,9 +49,19 @@ impl World {
             ["send", word] => {
                 let data = bytes(word);
                 let mut sent = 0;
+                set_blocking(peer, false)?;
                 while sent < data.len() {
-                    sent += unistd::write(peer, &data[sent..])?;
+                    self.until_ready(peer, PollFlags::POLLOUT);
+                    match unistd::write(peer, &data[sent..]) {
+                        Ok(count) => sent += count,
+                        Err(Errno::EAGAIN) => {}
+                        Err(error) => {
+                            set_blocking(peer, true)?;
+                            return Err(error.into());
+                        }
+                    }
                 }
+                set_blocking(peer, true)?;
             }
             ["sendto", _, ref word @ ..] => {
                 let data = bytes(&word.concat());
@@ -64,6 +73,7 @@ impl World {
             ["recv", ref size @ ..] => {
                 let size = size.first().map_or(4096, |size| size.parse().unwrap());
                 let mut buffer = vec![0; size];
+                self.until_ready(peer, PollFlags::POLLIN);
                 let result = unistd::read(peer, &mut buffer).map_err(io::Error::from);
                 let shown = result.map_or_else(|e| name_of(&e), |count| show(&buffer[..count]));
                 self.log(format!("{name} recv {shown}"));
@@ -77,18 +87,16 @@ impl World {
                 socket::shutdown(peer.as_raw_fd(), how)?;
             }
             ["fill"] => {
-                set_nonblocking(peer)?;
-                while unistd::write(peer, &[b'f'; 4096]).is_ok() {}
+                at_once(peer, || unistd::write(peer, &[b'f'; 4096]))?;
             }
             ["drain"] => {
-                set_nonblocking(peer)?;
-                while unistd::read(peer, &mut [0; 1 << 16]).is_ok_and(|count| count > 0) {}
+                at_once(peer, || unistd::read(peer, &mut [0; 1 << 16]))?;
             }
             ["inline"] => socket::setsockopt(peer, sockopt::OobInline, &true)?,
             ["crowd"] => loop {
                 let address: SockaddrStorage = socket::getsockname(peer.as_raw_fd())?;
                 let socket = self.socket(SockType::Stream)?;
-                set_nonblocking(&socket)?;
+                set_blocking(&socket, false)?;
                 let result = socket::connect(socket.as_raw_fd(), &address);
                 self.kept.borrow_mut().push(socket);
                 if result == Err(Errno::EAGAIN) {
@@ -113,20 +121,25 @@ impl World {
             ["reuse", channel] => {
                 drop(peers);
                 let key = self.keys.borrow()[channel].key;
-                let number = reach.channel(key).unwrap().as_fd().as_raw_fd();
+                let number = Self::present(reach, key)?.as_fd().as_raw_fd();
                 self.renumber(name, number)?;
             }
-            _ => panic!("{name} is a peer, and cannot {words:?}"),
+            // The check knows the verb, so it is one that makes the name.
+            _ => self.wrong(format!("the name {name} is taken")),
         }
         Ok(())
     }
 
     pub(super) fn add_peer(&self, name: &str, peer: OwnedFd) {
+        self.must_be_new(name);
         self.peers.borrow_mut().insert(name.to_owned(), peer);
     }
 
     pub(super) fn take_peer(&self, name: &str) -> OwnedFd {
-        self.peers.borrow_mut().remove(name).unwrap_or_else(|| panic!("there is no {name}"))
+        self.peers
+            .borrow_mut()
+            .remove(name)
+            .unwrap_or_else(|| self.wrong(format!("there is no {name}")))
     }
 
     pub(super) fn socket(&self, kind: SockType) -> io::Result<OwnedFd> {
@@ -196,10 +209,18 @@ impl World {
     /// Where a channel or a peer is.
     pub(super) fn address(&self, reach: &mut dyn Reach, name: &str) -> io::Result<SockaddrStorage> {
         let number = match self.keys.borrow().get(name) {
-            Some(watched) => reach.channel(watched.key).unwrap().as_fd().as_raw_fd(),
-            None => self.peers.borrow()[name].as_raw_fd(),
+            Some(watched) => Self::present(reach, watched.key)?.as_fd().as_raw_fd(),
+            None => self.peer(&self.peers.borrow(), name).as_raw_fd(),
         };
         Ok(socket::getsockname(number)?)
+    }
+
+    fn present(reach: &mut dyn Reach, key: Key) -> io::Result<&Channel> {
+        reach.channel(key).ok_or_else(|| Errno::EBADF.into())
+    }
+
+    pub(super) fn peer<'a>(&self, peers: &'a HashMap<String, OwnedFd>, name: &str) -> &'a OwnedFd {
+        peers.get(name).unwrap_or_else(|| self.wrong(format!("there is no {name}")))
     }
 
     /// The same socket under a number that is free.
@@ -211,6 +232,9 @@ impl World {
             if copy.as_raw_fd() == number {
                 break copy;
             }
+            if copy.as_raw_fd() > number {
+                self.wrong(format!("the number {number} is taken"));
+            }
             copies.push(copy);
         };
         self.add_peer(name, moved);
@@ -218,43 +242,69 @@ impl World {
     }
 
     /// Until poll(2) reports all of `flags`, or so many bytes are there.
-    pub(super) fn wait(&self, reach: &mut dyn Reach, name: &str, flags: &[&str]) {
+    pub(super) fn wait(&self, reach: &mut dyn Reach, name: &str, flags: &[&str]) -> io::Result<()> {
         let peers = self.peers.borrow();
         let fd = match self.keys.borrow().get(name) {
-            Some(watched) => reach.channel(watched.key).unwrap().as_fd(),
-            None => peers[name].as_fd(),
+            Some(watched) => Self::present(reach, watched.key)?.as_fd(),
+            None => self.peer(&peers, name).as_fd(),
         };
         if let [count] = flags
             && let Ok(count) = count.parse::<usize>()
         {
             let mut buffer = vec![0; count];
-            let peek = |buffer: &mut [u8]| socket::recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_PEEK);
-            while peek(&mut buffer) != Ok(count) {}
-            return;
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            loop {
+                match socket::recv(fd.as_raw_fd(), &mut buffer, flags) {
+                    Ok(there) if there >= count => return Ok(()),
+                    Ok(_) | Err(Errno::EAGAIN) => self.pause(),
+                    Err(Errno::ENOTSOCK) => {
+                        self.wrong("only a socket is asked how much there is".to_owned())
+                    }
+                    Err(error) => self.wrong(format!("{name} does not say how much: {error}")),
+                }
+            }
         }
-        let reported = |wanted: PollFlags| {
-            let mut fds = [PollFd::new(fd, wanted)];
-            let found = poll(&mut fds, PollTimeout::try_from(PATIENCE * 1000).unwrap());
-            assert_eq!(found, Ok(1), "{name} does not become {flags:?}");
-            fds[0].revents()
-        };
         for flag in flags {
             if *flag == "rdhup" {
                 // A flag that nix does not know makes the answer one that it cannot give.
-                while reported(PollFlags::from_bits_retain(libc::POLLRDHUP)).is_some() {}
+                let rdhup = PollFlags::from_bits_retain(libc::POLLRDHUP);
+                while self.until_ready(fd, rdhup).is_some() {
+                    self.pause();
+                }
             } else {
                 let flag = flag_named(flag);
-                while !reported(flag).unwrap().contains(flag) {}
+                while !self.until_ready(fd, flag).is_some_and(|found| found.contains(flag)) {
+                    self.pause();
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Until poll(2) reports anything, for as long as there is patience.
+    pub(super) fn until_ready(&self, fd: impl AsFd, wanted: PollFlags) -> Option<PollFlags> {
+        loop {
+            let mut fds = [PollFd::new(fd.as_fd(), wanted)];
+            let left = PollTimeout::try_from(self.patience()).unwrap_or(PollTimeout::ZERO);
+            if matches!(poll(&mut fds, left), Ok(1)) {
+                return fds[0].revents();
+            }
+        }
+    }
+
+    /// Something has come, but not what is awaited.
+    fn pause(&self) {
+        self.patience();
+        thread::yield_now();
     }
 
     /// Does `more`, until the peer has got so many bytes, or the end.
     pub(crate) fn pump(&self, name: &str, count: usize, mut more: impl FnMut()) {
         let mut got = Vec::new();
-        set_nonblocking(&self.peers.borrow()[name]).unwrap();
+        set_blocking(self.peer(&self.peers.borrow(), name), false).unwrap();
         let mut buffer = vec![0; 1 << 20];
         while got.len() < count {
+            self.patience();
             match unistd::read(&self.peers.borrow()[name], &mut buffer) {
                 Ok(0) => break,
                 Ok(part) => got.extend_from_slice(&buffer[..part]),
@@ -263,6 +313,7 @@ impl World {
             }
             more();
         }
+        set_blocking(&self.peers.borrow()[name], true).unwrap();
         let got = if got.len() == count { show(&got) } else { "less".to_owned() };
         self.log(format!("{name} got {got}"));
     }
@@ -270,15 +321,30 @@ impl World {
 
 /// What must come does not keep the run waiting for ever.
 fn patient(fd: &OwnedFd) -> io::Result<()> {
-    let timeout = TimeVal::seconds(PATIENCE.into());
+    let timeout = TimeVal::seconds(PATIENCE.as_secs() as i64);
     socket::setsockopt(fd, sockopt::ReceiveTimeout, &timeout)?;
     Ok(socket::setsockopt(fd, sockopt::SendTimeout, &timeout)?)
 }
 
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+fn set_blocking(fd: &OwnedFd, on: bool) -> io::Result<()> {
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, !on);
+    fcntl(fd, FcntlArg::F_SETFL(flags))?;
     Ok(())
+}
+
+/// Goes on as long as it need not wait.
+fn at_once(fd: &OwnedFd, mut step: impl FnMut() -> nix::Result<usize>) -> io::Result<()> {
+    set_blocking(fd, false)?;
+    let end = loop {
+        match step() {
+            Ok(0) | Err(Errno::EAGAIN) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error.into()),
+        }
+    };
+    set_blocking(fd, true)?;
+    end
 }
 
 pub(super) fn to_address(raw: &SockaddrStorage) -> Address {

@@ -1,0 +1,469 @@
+//! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
+//! activity, and not the number of descriptors.
+
+use crate::{Backend, Event, Interest, Readiness, check_fd};
+use std::{
+    io,
+    os::fd::RawFd,
+    time::{Duration, Instant},
+};
+
+/// How a [`HotSet`] looks for what is ready.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Scan {
+    /// Everything, each time: the system call as it is.
+    Plain,
+    /// What was busy lately first, as long as that pays.
+    Adaptive,
+    /// What was busy lately first, whether it pays or not, and the rest in slices of so many
+    /// descriptors: for tests.
+    Forced {
+        /// How many descriptors are in a slice.
+        slice: usize,
+    },
+}
+
+impl Default for Scan {
+    /// [`Adaptive`](Self::Adaptive). The test suite is also run with others, by
+    /// `--cfg asyncore_scan`.
+    fn default() -> Self {
+        if cfg!(asyncore_scan = "plain") {
+            Self::Plain
+        } else if cfg!(asyncore_scan = "forced") {
+            Self::Forced { slice: usize::MAX }
+        } else if cfg!(asyncore_scan = "slices") {
+            Self::Forced { slice: 1 }
+        } else {
+            Self::Adaptive
+        }
+    }
+}
+
+/// A [`Backend`] over another that spends its time on the descriptors that are busy.
+///
+/// The kernel's work grows with the number of descriptors that it is asked about. Of many, few are
+/// busy, and those stay so for a while. So they are kept in a set of their own that is asked first,
+/// alone; the rest is looked at in slices, between. When nothing is busy, one call waits for
+/// everything: an idle program sleeps.
+///
+/// What is not busy is noticed later than it would be. While others keep the loop busy, a
+/// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into slices of a
+/// tenth of a millisecond, so that a look at all the others takes sixteen times as long as one
+/// system call that asks about everything: some 8 ms for 8000 descriptors. A [pinned](Self::pin)
+/// descriptor never waits for its slice.
+///
+/// Nothing of this happens unless it pays: what it costs to try is bounded by what was saved so
+/// far, and by a small part of what is spent without it.
+///
+/// A wait with timeout 0 always looks at everything.
+#[derive(Debug)]
+pub struct HotSet<B> {
+    /// Every descriptor.
+    all: B,
+    /// The busy ones, once more.
+    hot: B,
+    scan: Scan,
+    cold_share: f64,
+    slots: Vec<Slot>,
+    /// The members of `hot`, in no order; those that were removed since are still listed.
+    members: Vec<RawFd>,
+    /// How many descriptors are watched for something, and how many of these are hot.
+    watched: usize,
+    warm: usize,
+    /// Counts the waits.
+    now: u32,
+    /// When members that have cooled down are next looked for.
+    cooling: u32,
+    /// Whether what is busy stays busy.
+    stays: Bet,
+    /// Whether something is ready as soon as we ask.
+    ready_at_once: Bet,
+    ready_at_once_in_hot: Bet,
+    /// What a look at one descriptor costs, in nanoseconds.
+    price: f64,
+    /// What a slice has found, between two waits empty.
+    found: Vec<Event>,
+    /// Where the next slice begins.
+    position: usize,
+    /// Time that the cold ones are owed.
+    owed: f64,
+    last: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    interest: Interest,
+    watched: bool,
+    hot: bool,
+    /// Whether it is among the members.
+    listed: bool,
+    /// Hot, whether it is busy or not.
+    pinned: bool,
+    /// When it was last busy, in waits.
+    busy: u32,
+}
+
+/// Below this number of descriptors there is nothing to be saved.
+const FEW: usize = 64;
+
+/// Who was not ready in so many waits is busy no more.
+const PATIENCE: u32 = 512;
+
+/// The fixed cost of a system call, in looks at a descriptor.
+const CALL: usize = 8;
+
+/// How long one slice may take, in nanoseconds.
+const SLICE: f64 = 100_000.0;
+
+/// So much of the time that goes by is owed to the cold ones, unless set.
+const COLD_SHARE: f64 = 1.0 / 16.0;
+
+impl<B: Backend> HotSet<B> {
+    /// Takes over a backend that watches nothing yet.
+    #[must_use]
+    pub fn new(backend: B, scan: Scan) -> Self {
+        Self {
+            all: backend,
+            hot: B::default(),
+            scan,
+            cold_share: COLD_SHARE,
+            slots: Vec::new(),
+            members: Vec::new(),
+            watched: 0,
+            warm: 0,
+            now: 0,
+            cooling: 0,
+            stays: Bet::default(),
+            ready_at_once: Bet::default(),
+            ready_at_once_in_hot: Bet::default(),
+            price: 100.0,
+            found: Vec::new(),
+            position: 0,
+            owed: 0.0,
+            last: None,
+        }
+    }
+
+    /// Sets how much of the time is spent on looking at those that are not busy, while others are:
+    /// a sixteenth unless set, and between a hundredth and nine tenths.
+    #[must_use]
+    pub fn with_cold_share(self, share: f64) -> Self {
+        Self { cold_share: share.clamp(0.01, 0.9), ..self }
+    }
+
+    /// Keeps a watched descriptor in the hot set, busy or not: a listener, a wake-up.
+    pub fn pin(&mut self, fd: RawFd, pinned: bool) {
+        let Some(slot) = self.slots.get_mut(fd as usize) else { return };
+        slot.pinned = pinned && slot.watched;
+        if slot.pinned && !slot.hot {
+            self.heat(fd);
+        }
+    }
+}
+
+impl<B: Backend> Default for HotSet<B> {
+    fn default() -> Self {
+        Self::new(B::default(), Scan::default())
+    }
+}
+
+impl<B: Backend> Backend for HotSet<B> {
+    const NAME: &'static str = B::NAME;
+    const FD_LIMIT: Option<RawFd> = B::FD_LIMIT;
+
+    fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        if self.scan == Scan::Plain {
+            return self.all.add(fd, interest);
+        }
+        check_fd(fd, Self::FD_LIMIT)?;
+        let index = fd as usize;
+        if index >= self.slots.len() {
+            self.slots.try_reserve(index + 1 - self.slots.len())?;
+            self.slots.resize(index + 1, Slot::default());
+        }
+        self.found.try_reserve(self.watched + 1)?;
+        self.all.add(fd, interest)?;
+        self.slots[index].watched = true;
+        self.want(fd, interest);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, interest: Interest) {
+        self.all.modify(fd, interest);
+        if self.scan != Scan::Plain {
+            self.want(fd, interest);
+        }
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.all.remove(fd);
+        self.forget(fd);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
+        if self.scan == Scan::Plain {
+            return self.all.wait(timeout, ready);
+        }
+        self.now = self.now.wrapping_add(1);
+        let left = if timeout == Some(Duration::ZERO) || !self.is_worth_it() {
+            timeout
+        } else {
+            match self.wait_for_hot(timeout, ready)? {
+                None => return Ok(()),
+                Some(left) => left,
+            }
+        };
+        self.wait_for_all(left, ready)
+    }
+
+    fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize> {
+        self.all.look(position, most, ready)
+    }
+}
+
+/// Who is hot.
+impl<B: Backend> HotSet<B> {
+    /// Whoever is new, or wanted for something else, is likely to be ready soon.
+    fn want(&mut self, fd: RawFd, interest: Interest) {
+        let Some(slot) = self.slots.get_mut(fd as usize).filter(|slot| slot.watched) else {
+            return;
+        };
+        self.watched += usize::from(!interest.is_empty());
+        self.watched -= usize::from(!slot.interest.is_empty());
+        slot.interest = interest;
+        if slot.hot {
+            self.hot.modify(fd, interest);
+            if interest.is_empty() {
+                self.cool(fd);
+            } else {
+                slot.busy = self.now;
+            }
+        } else if !interest.is_empty() {
+            self.heat(fd);
+            // One that never was busy has to become so soon.
+            let patience = self.patience();
+            self.slots[fd as usize].busy = self.now.wrapping_sub(patience - patience / 8);
+        }
+    }
+
+    fn heat(&mut self, fd: RawFd) {
+        let slot = &mut self.slots[fd as usize];
+        slot.busy = self.now;
+        // Without room for it, it stays cold.
+        if !slot.hot && !slot.interest.is_empty() && self.hot.add(fd, slot.interest).is_ok() {
+            slot.hot = true;
+            self.warm += 1;
+            if !slot.listed {
+                slot.listed = true;
+                self.members.push(fd);
+            }
+        }
+    }
+
+    fn cool(&mut self, fd: RawFd) {
+        let slot = &mut self.slots[fd as usize];
+        if slot.hot {
+            slot.hot = false;
+            self.warm -= 1;
+            self.hot.remove(fd);
+        }
+    }
+
+    fn forget(&mut self, fd: RawFd) {
+        if self.slots.get(fd as usize).is_some_and(|slot| slot.watched) {
+            self.want(fd, Interest::empty());
+            self.cool(fd);
+            let slot = &mut self.slots[fd as usize];
+            *slot = Slot { listed: slot.listed, ..Slot::default() };
+        }
+    }
+
+    /// Notes who was busy, and lets go those that were not for long.
+    fn learn(&mut self, ready: &[Event]) {
+        for event in ready {
+            if event.readiness.contains(Readiness::INVALID) {
+                // One backend has forgotten it; the other has not.
+                self.all.remove(event.fd);
+                self.forget(event.fd);
+            } else {
+                self.heat(event.fd);
+            }
+        }
+        if self.now.wrapping_sub(self.cooling) as i32 >= 0 {
+            self.cool_down();
+        }
+    }
+
+    fn patience(&self) -> u32 {
+        if matches!(self.scan, Scan::Forced { .. }) { 8 } else { PATIENCE }
+    }
+
+    fn cool_down(&mut self) {
+        let patience = self.patience();
+        self.cooling = self.now.wrapping_add(patience / 8);
+        let mut members = std::mem::take(&mut self.members);
+        members.retain(|&fd| {
+            let slot = self.slots[fd as usize];
+            if !slot.pinned && self.now.wrapping_sub(slot.busy) as i32 > patience as i32 {
+                self.cool(fd);
+            }
+            let slot = &mut self.slots[fd as usize];
+            slot.listed = slot.hot;
+            slot.hot
+        });
+        self.members = members;
+    }
+}
+
+/// Where to look.
+impl<B: Backend> HotSet<B> {
+    fn is_worth_it(&self) -> bool {
+        match self.scan {
+            Scan::Forced { .. } => self.warm > 0,
+            _ => self.warm > 0 && self.watched >= FEW && self.warm * 4 <= self.watched,
+        }
+    }
+
+    fn cost(&self, descriptors: usize) -> f64 {
+        (descriptors + CALL) as f64 * self.price
+    }
+
+    /// Looks at the hot ones, and waits for them as long as that pays. `None` if something was
+    /// found; else what is left of the timeout.
+    fn wait_for_hot(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Event>,
+    ) -> io::Result<Option<Option<Duration>>> {
+        let forced = matches!(self.scan, Scan::Forced { .. });
+        let (all, hot) = (self.cost(self.watched), self.cost(self.warm));
+        if !forced && !self.stays.affords(hot) {
+            self.last = None;
+            return Ok(Some(timeout));
+        }
+        let begun = Instant::now();
+        if let Some(last) = self.last {
+            let passed = begun.duration_since(last).as_nanos() as f64;
+            self.owed = (self.owed + passed * self.cold_share).min(2.0 * SLICE);
+        }
+        self.last = Some(begun);
+
+        if self.ready_at_once_in_hot.affords(hot) {
+            self.hot.wait(Some(Duration::ZERO), ready)?;
+            self.ready_at_once_in_hot.settle(!ready.is_empty(), hot, hot);
+        } else {
+            ready.clear();
+        }
+        let mut stake = hot;
+        if ready.is_empty() {
+            // As long as it takes to ask about everything, so that waiting is at worst half of it.
+            let patience = Duration::from_nanos((2.0 * all) as u64);
+            let patience = timeout.map_or(patience, |timeout| timeout.min(patience));
+            if forced || self.stays.affords(patience.as_nanos() as f64) {
+                self.hot.wait(Some(patience), ready)?;
+                self.ready_at_once_in_hot.earn(hot);
+                stake += patience.as_nanos() as f64;
+            }
+        }
+        if !ready.is_empty() {
+            self.stays.win(2.0 * all);
+            self.learn(ready);
+            if forced || self.owed >= SLICE {
+                self.look_at_a_slice(ready)?;
+            }
+            return Ok(None);
+        }
+        self.last = None;
+        // Not what the clock says: the time may have been another process's.
+        self.stays.lose(stake);
+        Ok(Some(timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()))))
+    }
+
+    /// Adds what is ready in the next part of the others.
+    fn look_at_a_slice(&mut self, ready: &mut Vec<Event>) -> io::Result<()> {
+        let most = match self.scan {
+            Scan::Forced { slice } => slice,
+            _ => (SLICE / self.price) as usize,
+        };
+        let begun = Instant::now();
+        let mut found = std::mem::take(&mut self.found);
+        let result = self.all.look(self.position, most, &mut found);
+        // The hot ones were looked at already.
+        found.retain(|event| {
+            !self.slots[event.fd as usize].hot || event.readiness.contains(Readiness::INVALID)
+        });
+        self.learn(&found);
+        ready.extend(&found);
+        ready.sort_unstable_by_key(|event| event.fd);
+        found.clear();
+        self.found = found;
+        self.position = result?;
+        self.owed -= begun.elapsed().as_nanos() as f64;
+        Ok(())
+    }
+
+    fn wait_for_all(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        let all = self.cost(self.watched);
+        if self.watched >= FEW && timeout != Some(Duration::ZERO) && self.ready_at_once.affords(all)
+        {
+            let begun = Instant::now();
+            self.all.wait(Some(Duration::ZERO), ready)?;
+            let price = begun.elapsed().as_nanos() as f64 / (self.watched + CALL) as f64;
+            self.price += (price.min(1000.0) - self.price) / 8.0;
+            self.ready_at_once.settle(!ready.is_empty(), all, all);
+            if !ready.is_empty() {
+                self.stays.earn(all);
+                self.learn(ready);
+                return Ok(());
+            }
+        }
+        self.all.wait(timeout, ready)?;
+        self.ready_at_once.earn(all);
+        self.stays.earn(2.0 * all);
+        self.learn(ready);
+        Ok(())
+    }
+}
+
+/// A way to save time that may cost some. It spends what it has saved, and a little of what is
+/// spent without it, so that it finds out again.
+#[derive(Debug, Default)]
+struct Bet {
+    /// In nanoseconds.
+    funds: f64,
+}
+
+impl Bet {
+    fn affords(&self, cost: f64) -> bool {
+        self.funds >= cost
+    }
+
+    fn settle(&mut self, won: bool, saved: f64, cost: f64) {
+        if won {
+            self.win(saved);
+        } else {
+            self.lose(cost);
+        }
+    }
+
+    /// A bet that is won often may be lost a few times in a row.
+    fn win(&mut self, saved: f64) {
+        self.funds = (self.funds + saved).min(saved * 8.0);
+    }
+
+    fn lose(&mut self, cost: f64) {
+        self.funds -= cost;
+    }
+
+    /// So much time was spent without it.
+    fn earn(&mut self, spent: f64) {
+        if self.funds < spent * 2.0 {
+            self.funds += spent / 32.0;
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What a hot set spares, what it does not lose, and that it notices when the activity changes.
+//!
+//! How many descriptors the kernel is asked about is counted, not timed.
+#![cfg(all(target_os = "linux", any(feature = "poll", feature = "select")))]
+
+#[macro_use]
+mod common;
+
+use asyncore_backends::{Backend, Event, HotSet, Interest, Scan};
+use common::*;
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    io::{self, Read, Write},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    time::Duration,
+};
+
+on_each_bare_backend! {
+    the_busy_few_are_found_without_asking_about_the_others,
+    activity_that_moves_costs_no_more_than_without,
+    it_follows_every_change_between_moving_and_staying,
+    who_is_cold_is_noticed_while_others_are_busy,
+    who_is_cold_is_noticed_when_the_busy_are_quiet,
+    a_look_looks_at_everything,
+    a_pinned_descriptor_is_noticed_with_the_busy_ones,
+    a_plain_scan_asks_about_everything_once,
+    parts_add_up_to_everything,
+}
+
+thread_local! {
+    /// How many descriptors were asked about.
+    static ASKED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn asked_in<R>(work: impl FnOnce() -> R) -> usize {
+    ASKED.set(0);
+    work();
+    ASKED.get()
+}
+
+/// A backend that counts.
+#[derive(Debug, Default)]
+struct Counting<B> {
+    inner: B,
+    wanted: BTreeSet<RawFd>,
+}
+
+impl<B: Backend> Backend for Counting<B> {
+    const NAME: &'static str = B::NAME;
+    const FD_LIMIT: Option<RawFd> = B::FD_LIMIT;
+
+    fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.wanted.insert(fd);
+        self.inner.add(fd, interest)
+    }
+
+    fn modify(&mut self, fd: RawFd, interest: Interest) {
+        self.inner.modify(fd, interest);
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.wanted.remove(&fd);
+        self.inner.remove(fd);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
+        // A wait that blocks asks twice.
+        let times = if timeout == Some(Duration::ZERO) { 1 } else { 2 };
+        ASKED.set(ASKED.get() + times * self.wanted.len());
+        self.inner.wait(timeout, ready)
+    }
+
+    fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize> {
+        ASKED.set(ASKED.get() + most.min(self.wanted.len()));
+        self.inner.look(position, most, ready)
+    }
+}
+
+/// So many pairs of sockets, the first ends watched for reading.
+struct Pairs<B> {
+    pairs: Vec<(UnixStream, UnixStream)>,
+    backend: HotSet<Counting<B>>,
+    ready: Vec<Event>,
+}
+
+const MANY: usize = 400;
+
+/// No test waits longer than this for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl<B: Backend> Pairs<B> {
+    fn new(scan: Scan) -> Self {
+        let pairs: Vec<_> = (0..MANY).map(|_| pair()).collect();
+        let mut backend = HotSet::new(Counting::default(), scan);
+        for (ours, _) in &pairs {
+            backend.add(ours.as_raw_fd(), READ).unwrap();
+        }
+        Self { pairs, backend, ready: Vec::new() }
+    }
+
+    fn send(&self, index: usize) {
+        (&self.pairs[index].1).write_all(b"x").unwrap();
+    }
+
+    /// One wait; reads what is ready, and says of whom that was.
+    fn wait(&mut self) -> Vec<usize> {
+        self.backend.wait(Some(PATIENCE), &mut self.ready).unwrap();
+        assert!(!self.ready.is_empty(), "nothing came");
+        assert!(self.ready.is_sorted_by_key(|event| event.fd));
+        let index = |event: &Event| {
+            self.pairs.iter().position(|(ours, _)| ours.as_raw_fd() == event.fd).unwrap()
+        };
+        let mut found: Vec<usize> = self.ready.iter().map(index).collect();
+        // The numbers need not ascend as the pairs do.
+        found.sort_unstable();
+        for &index in &found {
+            (&self.pairs[index].0).read_exact(&mut [0]).unwrap();
+        }
+        found
+    }
+
+    /// The same one is ready again and again.
+    fn stays(&mut self, waits: usize) -> usize {
+        asked_in(|| {
+            for _ in 0..waits {
+                self.send(7);
+                assert_eq!(self.wait(), [7]);
+            }
+        })
+    }
+
+    /// It is another one each time.
+    fn moves(&mut self, waits: usize) -> usize {
+        asked_in(|| {
+            for step in 0..waits {
+                let index = step * 7 % MANY;
+                self.send(index);
+                assert_eq!(self.wait(), [index]);
+            }
+        })
+    }
+}
+
+fn the_busy_few_are_found_without_asking_about_the_others<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    pairs.stays(2000);
+    let asked = pairs.stays(2000);
+    assert!(asked < 2000 * MANY / 8, "{asked} were asked about");
+}
+
+fn activity_that_moves_costs_no_more_than_without<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    pairs.moves(1000);
+    let asked = pairs.moves(4000);
+    // All of them are ready when asked, so the second half of a wait that blocks is not needed.
+    assert!(asked < 4000 * 2 * MANY * 105 / 100, "{asked} were asked about");
+}
+
+fn it_follows_every_change_between_moving_and_staying<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    for _ in 0..3 {
+        pairs.moves(1500);
+        pairs.stays(1500);
+        let asked = pairs.stays(500);
+        assert!(asked < 500 * MANY / 4, "it stayed, and {asked} were asked about");
+        let asked = pairs.moves(1500);
+        assert!(asked < 1500 * 2 * MANY * 105 / 100, "it moved, and {asked} were asked about");
+    }
+}
+
+fn who_is_cold_is_noticed_while_others_are_busy<B: Backend>() {
+    // With slices of one it takes a wait for each, and a few until everybody is cold.
+    let mut pairs = Pairs::<B>::new(Scan::Forced { slice: 1 });
+    for cold in [0, MANY / 2, MANY - 1] {
+        pairs.stays(100);
+        pairs.send(cold);
+        let mut waits = 0;
+        loop {
+            pairs.send(7);
+            let found = pairs.wait();
+            assert!(found.contains(&7), "the busy one is always found");
+            if found.contains(&cold) {
+                break;
+            }
+            waits += 1;
+            // select looks at whole words.
+            assert!(waits <= MANY + 64, "nobody looked at {cold}");
+        }
+    }
+    // The same with what is learnt: it takes as long as it takes, but it comes.
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    pairs.stays(3000);
+    pairs.send(MANY - 1);
+    loop {
+        pairs.send(7);
+        if pairs.wait().contains(&(MANY - 1)) {
+            break;
+        }
+    }
+}
+
+fn who_is_cold_is_noticed_when_the_busy_are_quiet<B: Backend>() {
+    for scan in [Scan::Adaptive, Scan::Forced { slice: 1 }] {
+        let mut pairs = Pairs::<B>::new(scan);
+        pairs.stays(1000);
+        pairs.send(MANY - 1);
+        assert_eq!(pairs.wait(), [MANY - 1]);
+    }
+}
+
+fn a_look_looks_at_everything<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Forced { slice: 1 });
+    pairs.stays(100);
+    for index in 0..MANY {
+        pairs.send(index);
+    }
+    pairs.backend.wait(Some(Duration::ZERO), &mut pairs.ready).unwrap();
+    assert_eq!(pairs.ready.len(), MANY);
+}
+
+fn a_pinned_descriptor_is_noticed_with_the_busy_ones<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Forced { slice: 1 });
+    pairs.backend.pin(pairs.pairs[MANY - 1].0.as_raw_fd(), true);
+    pairs.stays(100);
+    pairs.send(MANY - 1);
+    pairs.send(7);
+    assert_eq!(pairs.wait(), [7, MANY - 1]);
+}
+
+fn a_plain_scan_asks_about_everything_once<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Plain);
+    assert_eq!(pairs.stays(10), 10 * 2 * MANY);
+}
+
+fn parts_add_up_to_everything<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Plain);
+    for index in 0..MANY {
+        pairs.send(index);
+    }
+    for most in [0, 1, 3, 64, 1000, usize::MAX] {
+        let (mut position, mut found) = (0, Vec::new());
+        loop {
+            position = pairs.backend.look(position, most, &mut found).unwrap();
+            if position == 0 {
+                break;
+            }
+        }
+        let numbers: BTreeSet<RawFd> = found.iter().map(|event| event.fd).collect();
+        assert_eq!((found.len(), numbers.len()), (MANY, MANY), "in parts of {most}");
+    }
+}

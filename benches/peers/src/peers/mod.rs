@@ -1,0 +1,119 @@
+//! The peers: their names, and which adapter is whose.
+
+mod asyncore;
+mod bare_epoll;
+mod bare_poll;
+mod bare_select;
+#[cfg(any(has_libevent, has_libev))]
+mod c_loops;
+mod mio;
+mod polling;
+mod popol;
+
+use crate::peer::{Method, Peer};
+use std::{fmt, io, str::FromStr};
+
+/// What a peer is to the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A bare loop on the system call.
+    Bare,
+    /// Somebody else's reactor.
+    Peer,
+    /// CPython's asyncore, which is another program.
+    Python,
+    Ours,
+}
+
+/// One row of the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) library: &'static str,
+    pub(crate) method: Method,
+    pub(crate) kind: Kind,
+    /// Whether it takes the build in which mio and polling are forced to use poll(2).
+    pub(crate) forced: bool,
+}
+
+const fn entry(library: &'static str, method: Method, kind: Kind) -> Entry {
+    Entry { library, method, kind, forced: false }
+}
+
+const fn forced(library: &'static str) -> Entry {
+    Entry { library, method: Method::Poll, kind: Kind::Peer, forced: true }
+}
+
+/// Everybody, in the order of the rounds.
+pub(crate) const ALL: &[Entry] = &[
+    entry("bare", Method::Poll, Kind::Bare),
+    entry("asyncore-rs", Method::Poll, Kind::Ours),
+    entry("bare", Method::Select, Kind::Bare),
+    entry("asyncore-rs", Method::Select, Kind::Ours),
+    // HOT SET: two more of ours, "asyncore-rs hot" on either method; see asyncore.rs.
+    entry("bare", Method::Epoll, Kind::Bare),
+    entry("mio", Method::Epoll, Kind::Peer),
+    forced("mio"),
+    forced("polling"),
+    entry("popol", Method::Poll, Kind::Peer),
+    entry("libevent", Method::Poll, Kind::Peer),
+    entry("libevent", Method::Select, Kind::Peer),
+    entry("libevent", Method::Epoll, Kind::Peer),
+    entry("libev", Method::Poll, Kind::Peer),
+    entry("libev", Method::Select, Kind::Peer),
+    entry("libev", Method::Epoll, Kind::Peer),
+    entry("CPython", Method::Poll, Kind::Python),
+    entry("CPython", Method::Select, Kind::Python),
+];
+
+/// Something that is generic over the peer.
+pub(crate) trait Task {
+    type Output;
+    fn run<P: Peer>(self) -> io::Result<Self::Output>;
+}
+
+impl Entry {
+    /// Runs `task` on this peer, if it was built into this program.
+    pub(crate) fn run<T: Task>(self, task: T) -> io::Result<T::Output> {
+        match (self.library, self.method) {
+            ("bare", Method::Poll) => task.run::<bare_poll::BarePoll>(),
+            ("bare", Method::Select) => task.run::<bare_select::BareSelect>(),
+            ("bare", Method::Epoll) => task.run::<bare_epoll::BareEpoll>(),
+            ("asyncore-rs", Method::Poll) => task.run::<asyncore::Asyncore<::asyncore::Poll>>(),
+            ("asyncore-rs", Method::Select) => task.run::<asyncore::Asyncore<::asyncore::Select>>(),
+            ("mio", _) => task.run::<mio::Mio>(),
+            ("polling", _) => task.run::<polling::Polling>(),
+            ("popol", _) => task.run::<popol::Popol>(),
+            #[cfg(has_libevent)]
+            ("libevent", _) => task.run::<c_loops::CLoop<c_loops::Libevent>>(),
+            #[cfg(has_libev)]
+            ("libev", _) => task.run::<c_loops::CLoop<c_loops::Libev>>(),
+            _ => Err(io::Error::other("not installed when this was built")),
+        }
+    }
+
+    /// The version of a C library; the others' are in Cargo.lock.
+    pub(crate) fn version(self) -> Option<String> {
+        match self.library {
+            #[cfg(has_libevent)]
+            "libevent" => Some(<c_loops::Libevent as c_loops::Library>::version()),
+            #[cfg(has_libev)]
+            "libev" => Some(<c_loops::Libev as c_loops::Library>::version()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.library, self.method)
+    }
+}
+
+impl FromStr for Entry {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = ALL.iter().find(|entry| entry.to_string() == name);
+        found.copied().ok_or_else(|| format!("there is no peer {name:?}"))
+    }
+}

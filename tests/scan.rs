@@ -1,0 +1,112 @@
+//! Looking at the busy channels first: what it may not change.
+
+mod common;
+
+use asyncore::{Backend, Channel, Reactor, Scan};
+use common::{Log, PATIENCE, Probe, on_both_backends};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+};
+
+/// One that is ready in every pass, among many that are quiet: `busy` and `0` to `49`.
+struct Crowd<B> {
+    reactor: Reactor<B>,
+    log: Log,
+    busy: UnixStream,
+    quiet: Vec<UnixStream>,
+}
+
+impl<B: Backend> Crowd<B> {
+    fn new(scan: Scan, urgent: Option<usize>) -> Self {
+        const NAMES: [&str; 50] = {
+            let mut names = ["quiet"; 50];
+            names[20] = "the twentieth";
+            names
+        };
+        let log = Log::default();
+        let mut reactor = Reactor::builder().backend(B::default()).scan(scan).build();
+        let mut add = |name, urgent| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let channel = Channel::new(ours).unwrap();
+            channel.set_urgent(urgent);
+            reactor.add_channel(channel, Probe::new(name, &log)).unwrap();
+            theirs
+        };
+        let quiet = NAMES.iter().enumerate();
+        let quiet = quiet.map(|(index, name)| add(*name, urgent == Some(index))).collect();
+        let busy = add("busy", false);
+        Self { reactor, log, busy, quiet }
+    }
+
+    /// So many passes, in each of which the busy one is served; whatever else was.
+    fn passes(&mut self, count: usize) -> Vec<String> {
+        for _ in 0..count {
+            self.busy.write_all(b"x").unwrap();
+            self.reactor.poll(Some(PATIENCE)).unwrap();
+        }
+        let mut entries = self.log.take();
+        let all = entries.len();
+        entries.retain(|entry| entry != "busy.read x");
+        assert_eq!(all - entries.len(), count, "the busy one is served in every pass");
+        entries
+    }
+}
+
+const ONE: Scan = Scan::Forced { slice: 1 };
+
+on_both_backends! {
+    fn a_quiet_channel_is_served_while_another_is_busy<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, None);
+        assert_eq!(crowd.passes(100), [""; 0]);
+        crowd.quiet[20].write_all(b"hello").unwrap();
+        // select looks at whole words of 64.
+        assert_eq!(crowd.passes(128), ["the twentieth.read hello"]);
+    }
+
+    fn an_urgent_channel_is_served_in_the_same_pass<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, Some(20));
+        crowd.passes(100);
+        crowd.quiet[20].write_all(b"hello").unwrap();
+        assert_eq!(crowd.passes(1), ["the twentieth.read hello"]);
+    }
+
+    fn a_listener_accepts_in_the_same_pass<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = crowd.log.clone();
+        let listener = Channel::new(listener).unwrap();
+        crowd.reactor.add_channel(listener, Probe::new("listener", &log)).unwrap();
+        crowd.passes(100);
+        let _client = TcpStream::connect(address).unwrap();
+        assert_eq!(crowd.passes(1), ["listener.accepted"]);
+    }
+
+    fn a_wake_up_comes_in_the_same_pass<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, None);
+        let remote = crowd.reactor.remote().unwrap();
+        crowd.passes(100);
+        remote.stop().unwrap();
+        crowd.busy.write_all(b"x").unwrap();
+        crowd.reactor.run().unwrap();
+        assert_eq!(crowd.log.take(), ["busy.read x"]);
+    }
+
+    fn a_pass_that_does_not_wait_looks_at_everything<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, None);
+        crowd.passes(100);
+        for quiet in &mut crowd.quiet {
+            quiet.write_all(b"hello").unwrap();
+        }
+        assert_eq!(crowd.reactor.poll(Some(std::time::Duration::ZERO)).unwrap(), 50);
+    }
+
+    fn a_plain_scan_serves_everybody_in_every_pass<B>() {
+        let mut crowd = Crowd::<B>::new(Scan::Plain, None);
+        crowd.passes(100);
+        crowd.quiet[20].write_all(b"hello").unwrap();
+        assert_eq!(crowd.passes(1), ["the twentieth.read hello"]);
+    }
+}
