@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) headline: String,
     pub(crate) advice: Vec<Advice>,
+    /// What the default scan changes.
+    pub(crate) saving: Option<String>,
     pub(crate) series: Vec<Series>,
     pub(crate) prices: Vec<Price>,
     /// Where select and poll are more than a tenth apart.
@@ -129,6 +131,7 @@ impl Report {
             seconds: took.as_secs_f64(),
             headline: findings::headline(&advice),
             advice,
+            saving: findings::saving(&series),
             prices: prices::prices(&series),
             differences: findings::differences(&series),
             series,

@@ -15,6 +15,8 @@ use serde::Serialize;
 struct Section {
     title: &'static str,
     description: &'static str,
+    /// What the figures of it come to.
+    sum: Option<String>,
     unit: &'static str,
     series: Vec<Shown>,
 }
@@ -81,6 +83,7 @@ pub(crate) fn render(report: &Report) -> Result<String, minijinja::Error> {
         machine => serialized(&report.machine),
         loaded => report.machine.is_loaded(),
         extent => serialized(&report.extent),
+        plain => findings::PLAIN,
         rule => findings::rule(report.extent.rounds),
         slept => slept(&report.series),
         seconds => format!("{:.0}", report.seconds),
@@ -117,6 +120,7 @@ fn section(report: &Report, group: Group, sizes: &[usize]) -> Section {
     Section {
         title: group.title(),
         description: group.description(),
+        sum: report.saving.clone().filter(|_| group == Group::DefaultScan),
         unit: group.unit(),
         series: of_group.map(|series| shown(series, sizes)).collect(),
     }

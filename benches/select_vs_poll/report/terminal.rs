@@ -3,7 +3,7 @@
 
 use super::{
     data::{Point, Report, Series},
-    findings,
+    findings::{self, PLAIN},
     plan::{Group, LeftOut},
     stats::Faster,
 };
@@ -26,7 +26,7 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         out,
         &format!(
             "Median of {} rounds [least-most], for the same work. Above 1 poll is faster, below 1 \
-             select. With a star: {}.",
+             select. With a star: {}. {PLAIN}",
             report.extent.rounds,
             findings::rule(report.extent.rounds)
         ),
@@ -36,6 +36,10 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
             report.series.iter().filter(|series| series.scenario.group == group).collect();
         if !series.is_empty() {
             table(out, group, &series)?;
+        }
+        if let Some(saving) = report.saving.as_deref().filter(|_| group == Group::DefaultScan) {
+            writeln!(out)?;
+            paragraph(out, saving)?;
         }
     }
     heading(out, "Crossover points")?;

@@ -6,7 +6,7 @@ use super::{
     stats::Figure,
     waker::{self, Waker},
 };
-use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor};
+use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor, Scan};
 use nix::{
     sys::resource::{UsageWho, getrusage},
     time::{ClockId, clock_gettime},
@@ -116,6 +116,12 @@ pub(crate) struct Run {
 /// count.
 pub(crate) const LAPS: u64 = 9;
 
+/// The least number of passes before those that are measured: until a new channel that is quiet is
+/// no more taken for one that will be busy soon.
+pub(crate) fn warm_up(scan: Scan) -> u64 {
+    if scan == Scan::Plain { 1 } else { 256 }
+}
+
 impl Arena {
     /// Opens them. `delay` is how long the other process waits before it sends.
     pub(crate) fn open(task: Task, delay: Duration) -> io::Result<Self> {
@@ -158,7 +164,8 @@ impl Arena {
         if let Work::Look { queues } = self.task.scenario.work {
             return self.look(backend, queues, passes);
         }
-        let mut reactor = Reactor::with_backend(backend);
+        let scan = self.task.scenario.scan();
+        let mut reactor = Reactor::builder().backend(backend).scan(scan).build();
         let keys = self
             .channels
             .drain(..)
@@ -184,7 +191,7 @@ impl Arena {
         };
         let events = || self.tally.events(scenario.work);
         let mut goal = events();
-        let mut lap = || {
+        let mut play = |passes| {
             for _ in 0..passes {
                 for key in &toggled {
                     if let Some(player) = reactor.get_mut(*key) {
@@ -201,9 +208,9 @@ impl Arena {
             }
             Ok(())
         };
-        lap()?;
+        play(passes.max(warm_up(scenario.scan())))?;
         let (first_event, first_byte) = (events(), self.tally.bytes.get());
-        let run = measure(self.task.scenario.work, passes, lap)?;
+        let run = measure(scenario.work, passes, || play(passes))?;
         let (events, bytes) = (events() - first_event, self.tally.bytes.get() - first_byte);
         Ok(Run { events, bytes, ..run })
     }
