@@ -23,7 +23,12 @@ fn median_and_spread() {
     let figure = Figure::of([3.0, 1.0, 10.0]);
     assert_eq!((figure.median, figure.least, figure.most), (3.0, 1.0, 10.0));
     assert_eq!(Figure::of([4.0, 1.0, 10.0, 2.0]).median, 3.0);
-    assert_eq!(Figure::of([7.0]), Figure { median: 7.0, least: 7.0, most: 7.0 });
+    assert_eq!(Figure::of([5.0, 1.0, 4.0, 2.0, 3.0]).quartiles, [2.0, 4.0]);
+    assert_eq!(Figure::of([1.0, 2.0]).quartiles, [1.25, 1.75]);
+    assert_eq!(
+        Figure::of([7.0]),
+        Figure { median: 7.0, least: 7.0, most: 7.0, quartiles: [7.0; 2] }
+    );
 }
 
 fn faster_takes_nine_rounds_of_ten() {

@@ -148,19 +148,21 @@ pub(crate) fn advice(series: &[Series]) -> Vec<Advice> {
     ];
     let of_reactor = || series.iter().filter(|series| series.scenario.group != Group::Kernel);
     let kinds = kinds.into_iter().filter_map(|(program, chosen)| {
-        let ratios: Vec<f64> = of_reactor()
-            .flat_map(|series| series.points.iter().map(move |point| (series, point)))
-            .filter(|(series, point)| chosen(series, point))
-            .map(|(_, point)| beyond_noise(&point.found))
+        let points: Vec<&Point> = of_reactor()
+            .flat_map(|series| series.points.iter().filter(move |point| chosen(series, point)))
             .collect();
+        let ratios: Vec<f64> = points.iter().map(|point| beyond_noise(&point.found)).collect();
         let mean = stats::geometric_mean(ratios.iter().copied())?;
         let most = ratios.iter().copied().fold(f64::MIN, f64::max);
         let least = ratios.iter().copied().fold(f64::MAX, f64::min);
+        let apart = points.iter().map(|point| (point.select.median - point.poll.median).abs());
+        let apart = time(Figure::of(apart).median);
         let (take, because) = if mean > 1.0 + NEGLIGIBLE {
-            ("poll", format!("select takes {} more on average, at most {}", more(mean), more(most)))
+            let (mean, most) = (more(mean), more(most));
+            ("poll", format!("select takes {mean} more on average, at most {most}; {apart} a pass"))
         } else if mean < 1.0 / (1.0 + NEGLIGIBLE) {
             let (mean, most) = (more(1.0 / mean), more(1.0 / least));
-            ("select", format!("poll takes {mean} more on average, at most {most}"))
+            ("select", format!("poll takes {mean} more on average, at most {most}; {apart} a pass"))
         } else {
             ("either", format!("on average the two are less than {} apart", more(1.0 + NEGLIGIBLE)))
         };

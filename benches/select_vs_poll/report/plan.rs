@@ -201,9 +201,9 @@ pub(crate) const FULL: Extent = Extent {
 pub(crate) const QUICK: Extent = Extent {
     name: "quick",
     sizes: &[10, 100, 1000, 10_000],
-    rounds: 8,
+    rounds: 6,
     measurement: Duration::from_millis(12),
-    at_most: Duration::from_secs(55),
+    at_most: Duration::from_secs(50),
 };
 
 /// One scenario at one size.
