@@ -200,8 +200,8 @@ pub(crate) const FULL: Extent = Extent {
 
 pub(crate) const QUICK: Extent = Extent {
     name: "quick",
-    sizes: &[10, 100, 1000, 10_000],
-    rounds: 6,
+    sizes: &[10, 100, 1000, 5000],
+    rounds: 8,
     measurement: Duration::from_millis(12),
     at_most: Duration::from_secs(50),
 };

@@ -170,9 +170,16 @@ impl Log {
         if decades.len() > 1 {
             return decades;
         }
-        let between =
-            (-1..12).flat_map(|power| [1.0, 2.0, 5.0].map(|one| one * 10_f64.powi(power)));
-        between.filter(|value| self.has(*value)).collect()
+        let mut ticks: Vec<f64> = Vec::new();
+        for digits in [1.0, 2.0, 5.0, 3.0, 1.5, 7.0, 2.5, 4.0] {
+            let values = (-1..12).map(|power| digits * 10_f64.powi(power));
+            for value in values.filter(|value| self.has(*value)) {
+                if ticks.iter().all(|tick| (self.at(*tick) - self.at(value)).abs() >= 24.0) {
+                    ticks.push(value);
+                }
+            }
+        }
+        ticks
     }
 
     /// The powers of ten on it.
@@ -183,7 +190,7 @@ impl Log {
 
 /// `1 µs` for 1000.
 fn decade(nanoseconds: f64) -> String {
-    time(nanoseconds).replace(".00", "").replace(".0", "")
+    time(nanoseconds).replace(".00", "").replace(".0", "").replace(".50", ".5")
 }
 
 /// A plot while it is drawn. What is drawn stays inside of the panel that was named last.
