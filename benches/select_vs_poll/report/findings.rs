@@ -176,7 +176,7 @@ fn is_plain(series: &Series) -> bool {
 }
 
 /// What is within the noise counts as equal, so that no advice comes from it.
-fn beyond_noise(found: &Comparison) -> f64 {
+pub(crate) fn beyond_noise(found: &Comparison) -> f64 {
     if found.faster == Faster::Neither { 1.0 } else { found.ratio.median }
 }
 

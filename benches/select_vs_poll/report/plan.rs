@@ -195,7 +195,7 @@ pub(crate) const FULL: Extent = Extent {
     sizes: &[10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000],
     rounds: 12,
     measurement: Duration::from_millis(30),
-    at_most: Duration::from_secs(355),
+    at_most: Duration::from_secs(340),
 };
 
 pub(crate) const QUICK: Extent = Extent {
