@@ -50,6 +50,13 @@ impl<'m> Running<'m> {
         }
     }
 
+    /// Asks it now.
+    pub(crate) fn ask(&mut self) -> Interest {
+        let interest = self.occupant().interest();
+        self.known = Some(interest);
+        interest
+    }
+
     /// Something has happened to the channel: it has to be asked again what it wants.
     pub(crate) fn changed(&mut self) {
         self.known = None;

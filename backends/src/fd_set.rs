@@ -30,6 +30,10 @@ impl FdSet {
         Ok(())
     }
 
+    pub(crate) fn has_room_for(&self, fd: RawFd) -> bool {
+        word_of(fd) < self.words.len()
+    }
+
     pub(crate) fn contains(&self, fd: RawFd) -> bool {
         fd >= 0 && self.words.get(word_of(fd)).is_some_and(|word| word & bit_of(fd) != 0)
     }

@@ -51,9 +51,12 @@ impl Backend for Select {
         if self.watched.contains(fd) {
             return Err(already_watched(fd));
         }
-        let sets = self.wanted.iter_mut().chain(&mut self.answer);
-        for set in sets.chain([&mut self.watched]) {
-            set.grow_to(fd)?;
+        if !self.watched.has_room_for(fd) {
+            let sets = self.wanted.iter_mut().chain(&mut self.answer);
+            // Last the one that tells whether all of them have grown.
+            for set in sets.chain([&mut self.watched]) {
+                set.grow_to(fd)?;
+            }
         }
         self.watched.set(fd, true);
         self.modify(fd, interest);
