@@ -169,7 +169,7 @@ def bulk(address, ca, version, count, piece):
     assert b"".join(received) == sent
 
 
-def half_close_unread(address, ca):
+def half_close_unread(address, ca, end):
     other = Client(address, ca).handshake()
     # From less than the kernel takes to more than it and the server do, so that with some of them
     # the server has read the end and is stuck with the rest.
@@ -177,13 +177,17 @@ def half_close_unread(address, ca):
         late = Client(address, ca).handshake()
         sent = os.urandom(count)
         late.send(sent)
-        late.close_notify()
+        if end == "close_notify":
+            late.close_notify()
         late.sock.shutdown(socket.SHUT_WR)
         for _ in range(20):
             other.exchange(b"meanwhile")
         assert late.receive(len(sent)) == sent
-        late.expect_close_notify()
-        late.expect_end()
+        if end == "close_notify":
+            late.expect_close_notify()
+            late.expect_end()
+        else:
+            late.expect_end_without_close_notify()
     other.close_notify()
     other.expect_close_notify()
 
