@@ -220,11 +220,26 @@ fn authorities(cacert: Option<&Path>) -> Result<RootCertStore, Failure> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         return Ok(roots);
     };
-    let failure = |error: &dyn fmt::Display| Failure::at(file.display(), error);
-    for certificate in certificates(file).map_err(|error| failure(&error))? {
-        roots.add(certificate).map_err(|error| failure(&error))?;
+    for certificate in certificates(file).map_err(|error| Failure::at(file.display(), error))? {
+        roots.add(certificate).map_err(|error| Failure::at(file.display(), error))?;
     }
     Ok(roots)
+}
+
+/// What a TLS connection begins with: whom to trust, and who the server has to be.
+fn https(
+    host: &Host<&str>,
+    cacert: Option<&Path>,
+) -> Result<(Arc<ClientConfig>, ServerName<'static>), Failure> {
+    let config = ClientConfig::builder().with_root_certificates(authorities(cacert)?);
+    let name = match host {
+        Host::Ipv4(ip) => IpAddr::from(*ip).into(),
+        Host::Ipv6(ip) => IpAddr::from(*ip).into(),
+        Host::Domain(name) => {
+            ServerName::try_from((*name).to_owned()).map_err(|error| Failure::at(name, error))?
+        }
+    };
+    Ok((Arc::new(config.with_no_client_auth()), name))
 }
 
 fn run(args: &Args) -> Result<u16, Failure> {
@@ -232,17 +247,7 @@ fn run(args: &Args) -> Result<u16, Failure> {
     let host = url.host().ok_or_else(|| Failure::at(url, "there is no host in it"))?;
     let tls = match url.scheme() {
         "http" => None,
-        "https" => {
-            let roots = authorities(args.cacert.as_deref())?;
-            let config = ClientConfig::builder().with_root_certificates(roots);
-            let name = match host {
-                Host::Ipv4(ip) => ServerName::from(IpAddr::from(ip)),
-                Host::Ipv6(ip) => ServerName::from(IpAddr::from(ip)),
-                Host::Domain(name) => ServerName::try_from(name.to_owned())
-                    .map_err(|error| Failure::at(name, error))?,
-            };
-            Some((Arc::new(config.with_no_client_auth()), name))
-        }
+        "https" => Some(https(&host, args.cacert.as_deref())?),
         _ => return Err(Failure::at(url, "only http:// and https:// are spoken here")),
     };
     let port = url.port_or_known_default().unwrap_or(80);

@@ -1,5 +1,5 @@
 //! What the example programs share: the `--backend` option, a server from its beginning to its end,
-//! and an orderly end on a signal; and TLS.
+//! an orderly end on a signal, and TLS.
 #![allow(dead_code, reason = "each example uses its part")]
 
 pub(crate) mod tls;
