@@ -17,8 +17,8 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 6] =
-    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink"];
+const PROGRAMS: [&str; 7] =
+    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink", "tls_echo"];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {

@@ -17,6 +17,7 @@ mod process;
 mod proxy;
 mod smtp_sink;
 mod system_calls;
+mod tls;
 mod trials;
 
 use libtest_mimic::Arguments;
@@ -33,6 +34,7 @@ fn main() {
         proxy::TESTS,
         smtp_sink::TESTS,
         system_calls::TESTS,
+        tls::TESTS,
     ];
     let mut trials = trials::on_each_backend(&tests.concat());
     trials.extend(porting::trials());
