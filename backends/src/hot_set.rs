@@ -1,7 +1,7 @@
 //! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
 //! activity, and not the number of descriptors.
 
-use crate::{Backend, Event, Interest, Readiness, check_fd};
+use crate::{Backend, Event, Interest, Readiness, bet::Bet, check_fd};
 use std::{
     io,
     os::fd::RawFd,
@@ -48,10 +48,10 @@ impl Default for Scan {
 /// everything: an idle program sleeps.
 ///
 /// What is not busy is noticed later than it would be. While others keep the loop busy, a
-/// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into slices of a
-/// tenth of a millisecond, so that a look at all the others takes sixteen times as long as one
-/// system call that asks about everything: some 8 ms for 8000 descriptors. A [pinned](Self::pin)
-/// descriptor never waits for its slice.
+/// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
+/// that a round over all the others takes sixteen times as long as to ask about each of them: some
+/// 40 ms for 8000 descriptors. As long as each round finds one of them ready, it takes a fifth of
+/// the time, and some 12 ms. A [pinned](Self::pin) descriptor never waits for its slice.
 ///
 /// Nothing of this happens unless it pays: what it costs to try is bounded by what was saved so
 /// far, and by a small part of what is spent without it.
@@ -64,7 +64,11 @@ pub struct HotSet<B> {
     /// The busy ones, once more.
     hot: B,
     scan: Scan,
-    cold_share: f64,
+    /// So much of the time that goes by is owed to the cold ones: at the least, and now.
+    least_share: f64,
+    share: f64,
+    /// Whether this round over the cold ones has found something.
+    round_found: bool,
     slots: Vec<Slot>,
     /// The members of `hot`, in no order; those that were removed since are still listed.
     members: Vec<RawFd>,
@@ -80,8 +84,10 @@ pub struct HotSet<B> {
     /// Whether something is ready as soon as we ask.
     ready_at_once: Bet,
     ready_at_once_in_hot: Bet,
-    /// What a look at one descriptor costs, in nanoseconds.
+    /// What a look at one descriptor costs, in nanoseconds: in a look at everything, and in a
+    /// slice, which is dearer because the caches hold other things by then.
     price: f64,
+    slice_price: f64,
     /// What a slice has found, between two waits empty.
     found: Vec<Event>,
     /// Where the next slice begins.
@@ -113,11 +119,18 @@ const PATIENCE: u32 = 512;
 /// The fixed cost of a system call, in looks at a descriptor.
 const CALL: usize = 8;
 
-/// How long one slice may take, in nanoseconds.
-const SLICE: f64 = 100_000.0;
+/// How long one slice may take, in nanoseconds: about as long as one message of a busy descriptor,
+/// so that the message that has to wait for it does not take much longer than the others.
+const SLICE: f64 = 25_000.0;
+
+/// The cold ones wait for a moment in which the busy ones are quiet, until they are owed so much.
+const LATE: f64 = 4.0 * SLICE;
 
 /// So much of the time that goes by is owed to the cold ones, unless set.
 const COLD_SHARE: f64 = 1.0 / 16.0;
+
+/// So many times as much while some of them turn out to be busy; but not more than half.
+const MORE: f64 = 3.5;
 
 impl<B: Backend> HotSet<B> {
     /// Takes over a backend that watches nothing yet.
@@ -127,7 +140,9 @@ impl<B: Backend> HotSet<B> {
             all: backend,
             hot: B::default(),
             scan,
-            cold_share: COLD_SHARE,
+            least_share: COLD_SHARE,
+            share: COLD_SHARE,
+            round_found: false,
             slots: Vec::new(),
             members: Vec::new(),
             watched: 0,
@@ -138,6 +153,7 @@ impl<B: Backend> HotSet<B> {
             ready_at_once: Bet::default(),
             ready_at_once_in_hot: Bet::default(),
             price: 100.0,
+            slice_price: 200.0,
             found: Vec::new(),
             position: 0,
             owed: 0.0,
@@ -147,9 +163,12 @@ impl<B: Backend> HotSet<B> {
 
     /// Sets how much of the time is spent on looking at those that are not busy, while others are:
     /// a sixteenth unless set, and between a hundredth and nine tenths.
+    ///
+    /// It is more, but not more than half, while such looks find something.
     #[must_use]
     pub fn with_cold_share(self, share: f64) -> Self {
-        Self { cold_share: share.clamp(0.01, 0.9), ..self }
+        let share = share.clamp(0.01, 0.9);
+        Self { least_share: share, share, ..self }
     }
 
     /// Keeps a watched descriptor in the hot set, busy or not: a listener, a wake-up.
@@ -206,6 +225,11 @@ impl<B: Backend> Backend for HotSet<B> {
         if self.scan == Scan::Plain {
             return self.all.wait(timeout, ready);
         }
+        if self.watched < FEW && !self.is_forced() {
+            self.all.wait(timeout, ready)?;
+            self.forget_invalid(ready);
+            return Ok(());
+        }
         self.now = self.now.wrapping_add(1);
         let left = if timeout == Some(Duration::ZERO) || !self.is_worth_it() {
             timeout
@@ -245,8 +269,8 @@ impl<B: Backend> HotSet<B> {
         } else if !interest.is_empty() {
             self.heat(fd);
             // One that never was busy has to become so soon.
-            let patience = self.patience();
-            self.slots[fd as usize].busy = self.now.wrapping_sub(patience - patience / 8);
+            let (patience, trial) = (self.patience(), self.trial());
+            self.slots[fd as usize].busy = self.now.wrapping_sub(patience - trial);
         }
     }
 
@@ -284,27 +308,41 @@ impl<B: Backend> HotSet<B> {
 
     /// Notes who was busy, and lets go those that were not for long.
     fn learn(&mut self, ready: &[Event]) {
+        self.forget_invalid(ready);
         for event in ready {
-            if event.readiness.contains(Readiness::INVALID) {
-                // One backend has forgotten it; the other has not.
-                self.all.remove(event.fd);
-                self.forget(event.fd);
-            } else {
-                self.heat(event.fd);
-            }
+            self.heat(event.fd);
         }
         if self.now.wrapping_sub(self.cooling) as i32 >= 0 {
             self.cool_down();
         }
     }
 
+    /// One backend has forgotten it; the other has not.
+    fn forget_invalid(&mut self, ready: &[Event]) {
+        for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
+            self.all.remove(event.fd);
+            self.forget(event.fd);
+        }
+    }
+
+    fn is_forced(&self) -> bool {
+        matches!(self.scan, Scan::Forced { .. })
+    }
+
     fn patience(&self) -> u32 {
-        if matches!(self.scan, Scan::Forced { .. }) { 8 } else { PATIENCE }
+        if self.is_forced() { 8 } else { PATIENCE }
+    }
+
+    /// How many waits a newcomer has for becoming busy: few while so many descriptors are hot that
+    /// each wait is about all of them anyway.
+    fn trial(&self) -> u32 {
+        let part = if self.is_worth_it() { 8 } else { 64 };
+        (self.patience() / part).max(1)
     }
 
     fn cool_down(&mut self) {
         let patience = self.patience();
-        self.cooling = self.now.wrapping_add(patience / 8);
+        self.cooling = self.now.wrapping_add(self.trial());
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
@@ -339,7 +377,7 @@ impl<B: Backend> HotSet<B> {
         timeout: Option<Duration>,
         ready: &mut Vec<Event>,
     ) -> io::Result<Option<Option<Duration>>> {
-        let forced = matches!(self.scan, Scan::Forced { .. });
+        let forced = self.is_forced();
         let (all, hot) = (self.cost(self.watched), self.cost(self.warm));
         if !forced && !self.stays.affords(hot) {
             self.last = None;
@@ -348,7 +386,7 @@ impl<B: Backend> HotSet<B> {
         let begun = Instant::now();
         if let Some(last) = self.last {
             let passed = begun.duration_since(last).as_nanos() as f64;
-            self.owed = (self.owed + passed * self.cold_share).min(2.0 * SLICE);
+            self.owed = (self.owed + passed * self.share).min(2.0 * LATE);
         }
         self.last = Some(begun);
 
@@ -358,12 +396,20 @@ impl<B: Backend> HotSet<B> {
         } else {
             ready.clear();
         }
+        if ready.is_empty() && (forced || self.owed >= SLICE) {
+            self.look_at_a_slice(ready)?;
+            if !ready.is_empty() {
+                return Ok(None);
+            }
+        }
         let mut stake = hot;
         if ready.is_empty() {
-            // As long as it takes to ask about everything, so that waiting is at worst half of it.
-            let patience = Duration::from_nanos((2.0 * all) as u64);
+            // As long as it takes to ask about everything, so that waiting is at worst half of it;
+            // or for what there is.
+            let patience = if forced { 2.0 * all } else { (2.0 * all).min(self.stays.funds()) };
+            let patience = Duration::from_nanos(patience as u64);
             let patience = timeout.map_or(patience, |timeout| timeout.min(patience));
-            if forced || self.stays.affords(patience.as_nanos() as f64) {
+            if forced || patience.as_nanos() as f64 > hot {
                 self.hot.wait(Some(patience), ready)?;
                 self.ready_at_once_in_hot.earn(hot);
                 stake += patience.as_nanos() as f64;
@@ -372,7 +418,7 @@ impl<B: Backend> HotSet<B> {
         if !ready.is_empty() {
             self.stays.win(2.0 * all);
             self.learn(ready);
-            if forced || self.owed >= SLICE {
+            if forced || self.owed >= LATE {
                 self.look_at_a_slice(ready)?;
             }
             return Ok(None);
@@ -387,7 +433,7 @@ impl<B: Backend> HotSet<B> {
     fn look_at_a_slice(&mut self, ready: &mut Vec<Event>) -> io::Result<()> {
         let most = match self.scan {
             Scan::Forced { slice } => slice,
-            _ => (SLICE / self.price) as usize,
+            _ => (SLICE / self.slice_price) as usize,
         };
         let begun = Instant::now();
         let mut found = std::mem::take(&mut self.found);
@@ -397,13 +443,32 @@ impl<B: Backend> HotSet<B> {
             !self.slots[event.fd as usize].hot || event.readiness.contains(Readiness::INVALID)
         });
         self.learn(&found);
-        ready.extend(&found);
-        ready.sort_unstable_by_key(|event| event.fd);
-        found.clear();
+        self.round_found |= !found.is_empty();
+        if !found.is_empty() {
+            ready.extend(&found);
+            ready.sort_unstable_by_key(|event| event.fd);
+            found.clear();
+        }
         self.found = found;
         self.position = result?;
-        self.owed -= begun.elapsed().as_nanos() as f64;
+        self.choose_share();
+        let spent = begun.elapsed().as_nanos() as f64;
+        self.owed -= spent;
+        learn_price(&mut self.slice_price, spent, most);
         Ok(())
+    }
+
+    /// The cold ones get more of the time as long as each round over them finds something.
+    fn choose_share(&mut self) {
+        if self.round_found {
+            self.share = (MORE * self.least_share).min(0.5).max(self.least_share);
+        }
+        if self.position == 0 {
+            if !self.round_found {
+                self.share = self.least_share;
+            }
+            self.round_found = false;
+        }
     }
 
     fn wait_for_all(
@@ -416,8 +481,7 @@ impl<B: Backend> HotSet<B> {
         {
             let begun = Instant::now();
             self.all.wait(Some(Duration::ZERO), ready)?;
-            let price = begun.elapsed().as_nanos() as f64 / (self.watched + CALL) as f64;
-            self.price += (price.min(1000.0) - self.price) / 8.0;
+            learn_price(&mut self.price, begun.elapsed().as_nanos() as f64, self.watched + CALL);
             self.ready_at_once.settle(!ready.is_empty(), all, all);
             if !ready.is_empty() {
                 self.stays.earn(all);
@@ -433,40 +497,7 @@ impl<B: Backend> HotSet<B> {
     }
 }
 
-/// A way to save time that may cost some. It spends what it has saved, and a little of what is
-/// spent without it, so that it finds out again.
-#[derive(Debug, Default)]
-struct Bet {
-    /// In nanoseconds.
-    funds: f64,
-}
-
-impl Bet {
-    fn affords(&self, cost: f64) -> bool {
-        self.funds >= cost
-    }
-
-    fn settle(&mut self, won: bool, saved: f64, cost: f64) {
-        if won {
-            self.win(saved);
-        } else {
-            self.lose(cost);
-        }
-    }
-
-    /// A bet that is won often may be lost a few times in a row.
-    fn win(&mut self, saved: f64) {
-        self.funds = (self.funds + saved).min(saved * 8.0);
-    }
-
-    fn lose(&mut self, cost: f64) {
-        self.funds -= cost;
-    }
-
-    /// So much time was spent without it.
-    fn earn(&mut self, spent: f64) {
-        if self.funds < spent * 2.0 {
-            self.funds += spent / 32.0;
-        }
-    }
+/// One that was interrupted by other processes does not count for more than it can have cost.
+fn learn_price(price: &mut f64, spent: f64, descriptors: usize) {
+    *price += ((spent / descriptors as f64).min(1000.0) - *price) / 8.0;
 }

@@ -42,6 +42,7 @@
 )]
 
 mod accept;
+mod bet;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;

@@ -182,9 +182,10 @@ impl Select {
             if count == 0 {
                 break;
             }
-            // Masked with what was wanted: the kernel may leave other bits as they were.
-            let words: [_; 3] = std::array::from_fn(|set| {
-                self.answer[set].word(index) & self.wanted[set].word(index)
+            // The kernel was not asked about an empty set, so that its answer is an old one.
+            let words: [_; 3] = std::array::from_fn(|set| match self.members[set] {
+                0 => 0,
+                _ => self.answer[set].word(index),
             });
             for fd in members(index, words[0] | words[1] | words[2]) {
                 let mut readiness = Readiness::empty();

@@ -109,6 +109,9 @@ bitflags! {
         const ACCEPTED = 1 << 10;
         const SHUTDOWN_INPUT = 1 << 11;
         const URGENT = 1 << 12;
+        /// Those that let nothing more be sent.
+        const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
+            | Self::SHUTDOWN_WHEN_SENT.bits();
         /// Those that may end the channel.
         const ENDING = Self::INPUT_ENDED.bits() | Self::INPUT_FAILED.bits()
             | Self::CLOSE_WHEN_SENT.bits();

@@ -60,6 +60,7 @@ impl OutBuffer {
         segments.filter(|segment| matches!(segment, Segment::Producer(_))).count()
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.later.is_none()
     }

@@ -160,6 +160,7 @@ impl Channel {
 
     /// Whether something waits to be sent: pushed bytes, or a producer.
     #[must_use]
+    #[inline]
     pub fn has_output(&self) -> bool {
         !self.out.borrow().is_empty()
     }
@@ -260,8 +261,7 @@ impl Channel {
         {
             return Err(Errno::EBADF.into());
         }
-        let over = Marks::OUTPUT_ENDED | Marks::CLOSE_WHEN_SENT | Marks::SHUTDOWN_WHEN_SENT;
-        if self.has(over) {
+        if self.has(Marks::NO_OUTPUT) {
             return Err(Errno::EPIPE.into());
         }
         Ok(())
@@ -280,8 +280,14 @@ impl Channel {
     }
 
     /// The descriptor, if bytes may go out now and past the queue.
+    #[inline]
     pub(super) fn direct_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        self.check_output()?;
+        let usual = self.state() == State::Connected
+            && !self.has(Marks::NO_OUTPUT)
+            && !matches!(self.kind, Kind::File(_));
+        if !usual {
+            self.check_output()?;
+        }
         let fd = self.io_fd()?;
         if self.has_output() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(fd) }
     }
