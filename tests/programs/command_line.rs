@@ -17,8 +17,15 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 6] =
-    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink"];
+const PROGRAMS: [&str; 7] = [
+    "chat_server",
+    "echo_server",
+    "echo_client",
+    "http_client",
+    "proxy",
+    "smtp_sink",
+    "syslog_sink",
+];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {
@@ -68,11 +75,12 @@ fn a_port_in_use(backend: &str) {
 }
 
 fn an_address_that_is_none(backend: &str) {
-    let programs: [(&str, &[&str]); 4] = [
+    let programs: [(&str, &[&str]); 5] = [
         ("chat_server", &[]),
         ("echo_server", &[]),
         ("echo_client", &[]),
         ("smtp_sink", &["--dir", "."]),
+        ("syslog_sink", &[]),
     ];
     for (name, options) in programs {
         for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:80", ""] {

@@ -16,6 +16,7 @@ mod porting;
 mod process;
 mod proxy;
 mod smtp_sink;
+mod syslog_sink;
 mod system_calls;
 mod trials;
 
@@ -32,6 +33,7 @@ fn main() {
         http_client::TESTS,
         proxy::TESTS,
         smtp_sink::TESTS,
+        syslog_sink::TESTS,
         system_calls::TESTS,
     ];
     let mut trials = trials::on_each_backend(&tests.concat());

@@ -36,6 +36,10 @@ pub(crate) static CURL_SMTP: Need = Need::new("a curl that speaks SMTP", || {
 });
 /// OpenBSD's: others have no `-N`, or it takes a value.
 pub(crate) static NC: Need = Need::new("an nc that has -N", || runs("nc", &["-N", "-h"]));
+/// util-linux's: others cannot be told where to send to.
+pub(crate) static LOGGER: Need = Need::new("util-linux's logger", || {
+    runs("logger", &["--no-act", "--udp", "--server", "::", "x"])
+});
 pub(crate) static SH: Need = Need::new("sh", || runs("sh", &["-c", "ulimit -f 100"]));
 /// With `-D`, which is newer than the rest of what is used.
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {

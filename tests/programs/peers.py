@@ -4,6 +4,7 @@ peers.py FUNCTION ARGUMENT...
 """
 
 import concurrent.futures
+import logging.handlers
 import os
 import smtplib
 import socket
@@ -354,6 +355,16 @@ def bad_commands(address, directory):
             client.sendmail("me", "you", b"fine\r\n")
             (name,) = os.listdir(directory)
             os.remove(os.path.join(directory, name))
+
+
+def syslog_handler(address, *messages):
+    if not address.startswith("/"):
+        host, port = address.rsplit(":", 1)
+        address = (host, int(port))
+    log = logging.getLogger("peers")
+    log.addHandler(logging.handlers.SysLogHandler(address, facility="local3"))
+    for message in messages:
+        log.error(message)
 
 
 globals()[sys.argv[1]](*sys.argv[2:])
