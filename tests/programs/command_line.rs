@@ -13,14 +13,16 @@ pub(crate) const TESTS: &[Test] = tests![
     a_port_in_use,
     an_address_that_is_none,
     a_directory_that_is_none,
+    a_side_for_the_broker,
     two_addresses_for_the_proxy,
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "chat_server",
     "echo_server",
     "echo_client",
+    "file_broker",
     "http_client",
     "proxy",
     "smtp_sink",
@@ -97,6 +99,17 @@ fn a_directory_that_is_none(backend: &str) {
         assert_eq!(finished.failed(1, &["smtp_sink", directory]).stdout, b"");
     }
     Program::run(&mut example("smtp_sink", backend)).failed(2, &["--dir <DIR>", "Usage"]);
+}
+
+fn a_side_for_the_broker(backend: &str) {
+    let run = |arguments: &[&str]| Program::run(example("file_broker", backend).args(arguments));
+    run(&["x"]).failed(2, &["--dir <DIR>|--get <NAME>", "Usage"]);
+    run(&["x", "--dir", ".", "--get", "y"]).failed(2, &["cannot be used with", "Usage"]);
+    run(&["x", "--get", "y", "--uid", "0"]).failed(2, &["cannot be used with", "Usage"]);
+    run(&["/no/such/socket", "--get", "y"]).failed(1, &["file_broker: /no/such/socket: No such"]);
+    for directory in ["/no/such/directory", "/dev/null"] {
+        run(&["x", "--dir", directory]).failed(1, &["file_broker: x: ", directory]);
+    }
 }
 
 fn two_addresses_for_the_proxy(backend: &str) {

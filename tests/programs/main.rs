@@ -10,6 +10,7 @@ mod chat_server;
 mod command_line;
 mod echo_client;
 mod echo_server;
+mod file_broker;
 mod http_client;
 mod needs;
 mod porting;
@@ -30,6 +31,7 @@ fn main() {
         command_line::TESTS,
         echo_client::TESTS,
         echo_server::TESTS,
+        file_broker::TESTS,
         http_client::TESTS,
         proxy::TESTS,
         smtp_sink::TESTS,

@@ -45,6 +45,7 @@ pub(crate) static SH: Need = Need::new("sh", || runs("sh", &["-c", "ulimit -f 10
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
     runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])
 });
+pub(crate) static ROOT: Need = Need::new("root", || nix::unistd::geteuid().is_root());
 pub(crate) static PROC: Need = Need::new("/proc/PID/fd", || Path::new("/proc/self/fd/0").exists());
 pub(crate) static FILES: Need = Need::new("2500 open files", || {
     getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= 2500)
