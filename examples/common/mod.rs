@@ -2,6 +2,8 @@
 //! and an orderly end on a signal.
 #![allow(dead_code, reason = "each example uses its part")]
 
+pub(crate) mod stdio;
+
 use asyncore::{
     Address, Backend, Channel, Context, DefaultBackend, Dispatcher, Family, Reactor, Type,
 };

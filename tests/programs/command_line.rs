@@ -18,13 +18,14 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "chat_server",
     "echo_server",
     "echo_client",
     "file_broker",
     "http_client",
     "proxy",
+    "run_child",
     "smtp_sink",
     "syslog_sink",
 ];
@@ -48,7 +49,7 @@ fn help_is_on_stdout(backend: &str) {
 
 fn a_backend_that_does_not_exist(backend: &str) {
     for name in PROGRAMS {
-        let finished = run(name, &["http://127.0.0.1:1/", "--backend", "epoll"]);
+        let finished = run(name, &["--backend", "epoll", "http://127.0.0.1:1/"]);
         // The message says what there is to choose from.
         let stdout = finished.failed(2, &["'epoll'", "--backend", backend]).stdout;
         assert_eq!(stdout, b"");

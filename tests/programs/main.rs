@@ -16,6 +16,7 @@ mod needs;
 mod porting;
 mod process;
 mod proxy;
+mod run_child;
 mod smtp_sink;
 mod syslog_sink;
 mod system_calls;
@@ -34,6 +35,7 @@ fn main() {
         file_broker::TESTS,
         http_client::TESTS,
         proxy::TESTS,
+        run_child::TESTS,
         smtp_sink::TESTS,
         syslog_sink::TESTS,
         system_calls::TESTS,

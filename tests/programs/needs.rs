@@ -47,6 +47,7 @@ pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
 });
 pub(crate) static ROOT: Need = Need::new("root", || nix::unistd::geteuid().is_root());
 pub(crate) static PROC: Need = Need::new("/proc/PID/fd", || Path::new("/proc/self/fd/0").exists());
+pub(crate) static FULL: Need = Need::new("/dev/full", || Path::new("/dev/full").exists());
 pub(crate) static FILES: Need = Need::new("2500 open files", || {
     getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= 2500)
 });
