@@ -18,12 +18,13 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "chat_server",
     "echo_server",
     "echo_client",
     "file_broker",
     "http_client",
+    "many_cores",
     "proxy",
     "run_child",
     "smtp_sink",
@@ -78,10 +79,11 @@ fn a_port_in_use(backend: &str) {
 }
 
 fn an_address_that_is_none(backend: &str) {
-    let programs: [(&str, &[&str]); 5] = [
+    let programs: [(&str, &[&str]); 6] = [
         ("chat_server", &[]),
         ("echo_server", &[]),
         ("echo_client", &[]),
+        ("many_cores", &[]),
         ("smtp_sink", &["--dir", "."]),
         ("syslog_sink", &[]),
     ];

@@ -12,6 +12,7 @@ mod echo_client;
 mod echo_server;
 mod file_broker;
 mod http_client;
+mod many_cores;
 mod needs;
 mod porting;
 mod process;
@@ -34,6 +35,7 @@ fn main() {
         echo_server::TESTS,
         file_broker::TESTS,
         http_client::TESTS,
+        many_cores::TESTS,
         proxy::TESTS,
         run_child::TESTS,
         smtp_sink::TESTS,
