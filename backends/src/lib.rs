@@ -45,6 +45,7 @@ mod accept;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
+mod fork;
 mod hot_set;
 #[cfg(feature = "poll")]
 mod poll;
@@ -53,6 +54,7 @@ mod select;
 mod unread;
 
 pub use accept::accept;
+pub use fork::forks;
 pub use hot_set::{HotSet, Scan};
 #[cfg(feature = "poll")]
 pub use poll::Poll;
