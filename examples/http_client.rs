@@ -1,18 +1,22 @@
 //! asyncore's HTTP client, grown up enough to be used: one GET, its body on standard output.
 //!
-//! `cargo run --example http_client http://example.org/`
+//! `cargo run --example http_client https://example.org/`
 
 mod common;
 
-use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, Type};
+use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, State, Type};
 use clap::Parser;
+use common::tls::{Tls, certificates};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::ServerName};
 use std::{
     cell::RefCell,
     fmt,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    sync::Arc,
 };
 use url::{Host, Url};
 
@@ -22,8 +26,11 @@ use url::{Host, Url};
 /// wrong command line, 3 for any other answer.
 #[derive(Parser)]
 struct Args {
-    /// What to fetch: http://HOST[:PORT]/PATH; HOST may be a name or an IPv4 or [IPv6] address
+    /// What to fetch: http[s]://HOST[:PORT]/PATH; HOST may be a name or an IPv4 or [IPv6] address
     url: Url,
+    /// Certificates of the authorities to trust, in PEM, instead of those that Mozilla trusts
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// The system call to wait with
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
@@ -44,31 +51,50 @@ struct Answer {
 
 struct HttpClient {
     request: String,
+    /// With https; without it the channel alone is enough.
+    tls: Option<Tls>,
     /// What came before the body began.
     head: Vec<u8>,
     answer: Rc<RefCell<Answer>>,
 }
 
 impl Dispatcher for HttpClient {
+    fn readable(&self, _: &Channel) -> bool {
+        self.tls.as_ref().is_none_or(Tls::readable)
+    }
+
     fn writable(&self, _: &Channel) -> bool {
-        false
+        self.tls.as_ref().is_some_and(Tls::writable)
     }
 
     fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.answer.borrow_mut().connected = true;
-        cx.push(self.request.as_bytes())
+        match &mut self.tls {
+            None => cx.push(self.request.as_bytes()),
+            Some(tls) => tls.push(cx, self.request.as_bytes()),
+        }
     }
 
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut buffer = [0; 64 << 10];
-        let count = cx.recv(&mut buffer)?;
-        if self.answer.borrow().status.is_some() {
-            return self.body(cx, &buffer[..count]);
+        let Some(tls) = &mut self.tls else {
+            let count = cx.recv(&mut buffer)?;
+            return self.part(cx, &buffer[..count]);
+        };
+        tls.receive(cx)?;
+        while cx.state() == State::Connected
+            && let Some(tls) = &mut self.tls
+        {
+            match tls.recv(&mut buffer)? {
+                0 => return tls.close_when_sent(cx),
+                count => self.part(cx, &buffer[..count])?,
+            }
         }
-        self.head.extend_from_slice(&buffer[..count]);
-        let Some(length) = self.parse_head()? else { return Ok(()) };
-        let body = self.head.split_off(length);
-        self.body(cx, &body)
+        Ok(())
+    }
+
+    fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(cx))
     }
 
     fn handle_close(&mut self, _: &mut Context<'_>, cause: Option<io::Error>) -> io::Result<()> {
@@ -86,6 +112,17 @@ impl Dispatcher for HttpClient {
 }
 
 impl HttpClient {
+    /// Takes what has come of the answer.
+    fn part(&mut self, cx: &mut Context<'_>, part: &[u8]) -> io::Result<()> {
+        if self.answer.borrow().status.is_some() {
+            return self.body(cx, part);
+        }
+        self.head.extend_from_slice(part);
+        let Some(length) = self.parse_head()? else { return Ok(()) };
+        let body = self.head.split_off(length);
+        self.body(cx, &body)
+    }
+
     /// Reads the head, if it is complete, and returns its length.
     fn parse_head(&mut self) -> io::Result<Option<usize>> {
         let mut headers = [httparse::EMPTY_HEADER; 128];
@@ -135,6 +172,8 @@ impl HttpClient {
         if let Some(missing) = &mut answer.missing {
             *missing -= wanted as u64;
             if *missing == 0 {
+                // Whether the server hears of it makes no difference to the answer.
+                let _ = self.tls.as_mut().map(|tls| tls.close_when_sent(cx));
                 cx.close();
             }
         }
@@ -151,12 +190,14 @@ fn fetch<B: Backend>(
     mut reactor: Reactor<B>,
     address: SocketAddr,
     request: String,
+    tls: Option<ClientConnection>,
 ) -> io::Result<Answer> {
     let address = Address::Inet(address);
     let channel = Channel::create_socket(Family::of(&address), Type::Stream)?;
     channel.connect(address)?;
     let answer = Rc::new(RefCell::new(Answer::default()));
-    let client = HttpClient { request, head: Vec::new(), answer: Rc::clone(&answer) };
+    let tls = tls.map(|connection| Tls::new(&channel, connection));
+    let client = HttpClient { request, tls, head: Vec::new(), answer: Rc::clone(&answer) };
     reactor.add_channel(channel, client)?;
     reactor.run()?;
     Ok(answer.take())
@@ -171,12 +212,44 @@ impl Failure {
     }
 }
 
+/// Whom to trust. Mozilla's list is compiled in: it is the same on every machine, and there is
+/// nothing to be found or to fail, as there is with the system's.
+fn authorities(cacert: Option<&Path>) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = cacert else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        return Ok(roots);
+    };
+    for certificate in certificates(file).map_err(|error| Failure::at(file.display(), error))? {
+        roots.add(certificate).map_err(|error| Failure::at(file.display(), error))?;
+    }
+    Ok(roots)
+}
+
+/// What a TLS connection begins with: whom to trust, and who the server has to be.
+fn https(
+    host: &Host<&str>,
+    cacert: Option<&Path>,
+) -> Result<(Arc<ClientConfig>, ServerName<'static>), Failure> {
+    let config = ClientConfig::builder().with_root_certificates(authorities(cacert)?);
+    let name = match host {
+        Host::Ipv4(ip) => IpAddr::from(*ip).into(),
+        Host::Ipv6(ip) => IpAddr::from(*ip).into(),
+        Host::Domain(name) => {
+            ServerName::try_from((*name).to_owned()).map_err(|error| Failure::at(name, error))?
+        }
+    };
+    Ok((Arc::new(config.with_no_client_auth()), name))
+}
+
 fn run(args: &Args) -> Result<u16, Failure> {
     let url = &args.url;
-    if url.scheme() != "http" {
-        return Err(Failure::at(url, "only http:// is spoken here"));
-    }
     let host = url.host().ok_or_else(|| Failure::at(url, "there is no host in it"))?;
+    let tls = match url.scheme() {
+        "http" => None,
+        "https" => Some(https(&host, args.cacert.as_deref())?),
+        _ => return Err(Failure::at(url, "only http:// and https:// are spoken here")),
+    };
     let port = url.port_or_known_default().unwrap_or(80);
     let addresses: Vec<SocketAddr> = match host {
         Host::Ipv4(ip) => vec![(ip, port).into()],
@@ -192,7 +265,11 @@ fn run(args: &Args) -> Result<u16, Failure> {
     let mut failure = Failure::at(url, "the name has no address");
     for address in addresses {
         let request = request.clone();
-        let answer = match common::run_on!(args.backend, fetch(address, request)) {
+        let connection = tls
+            .as_ref()
+            .map(|(config, name)| ClientConnection::new(Arc::clone(config), name.clone()));
+        let connection = connection.transpose().map_err(|error| Failure::at(url, error))?;
+        let answer = match common::run_on!(args.backend, fetch(address, request, connection)) {
             Ok(answer) => answer,
             Err(error) => {
                 failure = Failure::at(address, error);

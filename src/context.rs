@@ -111,6 +111,7 @@ impl<'a> Context<'a> {
 impl Deref for Context<'_> {
     type Target = Channel;
 
+    #[inline]
     fn deref(&self) -> &Channel {
         self.channel
     }

@@ -36,10 +36,9 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
         }
     }
     for event in ready {
-        let key = map.slab.key_of(event.fd).filter(|key| key.generation < newcomers);
-        let Some(key) = key else { continue };
-        served += usize::from(map.own != Some(key));
-        if let Some(running) = Running::take(map, key) {
+        let own = map.own;
+        if let Some(running) = Running::take_number(map, event.fd, newcomers) {
+            served += usize::from(own != Some(running.key));
             running.serve(event.readiness);
         }
     }
@@ -47,12 +46,14 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
 }
 
 impl Running<'_> {
+    #[inline]
     fn serve(mut self, ready: Readiness) {
         self.follow_the_table(ready);
         self.finish();
     }
 
     /// The truth table. Each step asks anew whether the channel lives and wants the event.
+    #[inline(always)]
     fn follow_the_table(&mut self, ready: Readiness) {
         if ready.contains(Readiness::INVALID) {
             self.channel().lose();
@@ -78,6 +79,7 @@ impl Running<'_> {
         }
         if self.wants(ready, Interest::WRITE) {
             if self.channel().has_output() {
+                self.changed();
                 let result = self.channel().flush_queue();
                 self.settle(result);
             } else {
@@ -90,6 +92,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline]
     fn wants(&self, ready: Readiness, event: Interest) -> bool {
         !ready.wanted(event).is_empty() && self.interest().contains(event)
     }
@@ -109,6 +112,7 @@ impl Running<'_> {
     }
 
     /// There is no room for another connection: the listener is told once, and rests.
+    #[cold]
     fn stall(&mut self, result: io::Result<()>) {
         self.map.stall(self.key);
         let no_room = result.as_ref().is_err_and(|error| self.channel().survives(error));
@@ -122,6 +126,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline(always)]
     fn call(
         &mut self,
         callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
@@ -131,27 +136,42 @@ impl Running<'_> {
     }
 
     /// Deals with what became of a callback or a flush.
+    #[inline]
     fn settle(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
-            if self.channel().state() == State::Closed {
-                diagnose!(debug, "{:?}: after it was closed: {error}", self.key);
-            } else if !is_harmless(self.channel(), &error) {
-                self.fail(error);
-            }
+            self.complain(error);
         }
         self.conclude();
     }
 
+    #[cold]
+    fn complain(&mut self, error: io::Error) {
+        if self.channel().state() == State::Closed {
+            diagnose!(debug, "{:?}: after it was closed: {error}", self.key);
+        } else if !is_harmless(self.channel(), &error) {
+            self.fail(error);
+        }
+    }
+
     /// Ends a channel whose number is lost, or whose connection is over.
+    #[inline]
     fn conclude(&mut self) {
+        if self.channel().is_lost() || self.is_over() {
+            self.end();
+        }
+    }
+
+    #[cold]
+    fn end(&mut self) {
         if self.channel().is_lost() {
             self.fail_for_good(nix::Error::EBADF.into());
-        } else if self.is_over() {
+        } else {
             self.close(self.channel().cause());
         }
     }
 
     /// `handle_error`, and `handle_close` if it gives up.
+    #[cold]
     fn fail(&mut self, error: io::Error) {
         if let Err(cause) = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error)) {
             self.close(Some(cause));
@@ -159,6 +179,7 @@ impl Running<'_> {
     }
 
     /// `handle_error`, then `handle_close` whatever it says.
+    #[cold]
     fn fail_for_good(&mut self, error: io::Error) {
         if self.channel().state() == State::Closed {
             return;
@@ -169,6 +190,7 @@ impl Running<'_> {
     }
 
     /// `handle_close`, once, and nothing after it.
+    #[cold]
     fn close(&mut self, cause: Option<io::Error>) {
         if self.channel().state() == State::Closed {
             return;

@@ -135,10 +135,12 @@ impl<B: Backend> Reactor<B> {
     /// dispatcher's `readable` or `writable` changed its answer without a touch: in a release
     /// build that is a wake-up lost.
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let was_empty = self.is_empty();
-        self.map.sync(&mut self.backend)?;
-        if self.is_empty() && !was_empty {
-            return Ok(0);
+        if self.map.is_stale() {
+            let was_empty = self.is_empty();
+            self.map.sync(&mut self.backend)?;
+            if self.is_empty() && !was_empty {
+                return Ok(0);
+            }
         }
         let timeout = if self.map.has_news() { Some(Duration::ZERO) } else { timeout };
         match self.map.stalled_until() {

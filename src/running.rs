@@ -4,7 +4,7 @@ use crate::{
     Channel, Context, Dispatcher, Interest, Key, State, diagnostics::diagnose, map::Map,
     slab::Occupant,
 };
-use std::io;
+use std::{io, os::fd::RawFd};
 
 /// A channel and its dispatcher out of their slot, which stays theirs.
 ///
@@ -15,37 +15,66 @@ pub(crate) struct Running<'m> {
     pub(crate) key: Key,
     /// `None` once it is put back or let go.
     occupant: Option<Box<Occupant>>,
+    /// What it wants, if nothing happened to it since it was asked.
+    known: Option<Interest>,
 }
 
 impl<'m> Running<'m> {
     pub(crate) fn take(map: &'m mut Map, key: Key) -> Option<Self> {
         let occupant = map.slab.take(key)?;
-        Some(Self { map, key, occupant: Some(occupant) })
+        Some(Self { map, key, occupant: Some(occupant), known: None })
+    }
+
+    /// Whoever has the number, and had it before `newcomers` joined.
+    #[inline]
+    pub(crate) fn take_number(map: &'m mut Map, fd: RawFd, newcomers: u64) -> Option<Self> {
+        let (key, occupant, known) = map.slab.take_number(fd, newcomers)?;
+        let known = known.filter(|_| !map.options.ask_every_pass);
+        Some(Self { map, key, occupant: Some(occupant), known })
     }
 
     /// One whose slot is somebody else's by now.
     pub(crate) fn lost(map: &'m mut Map, key: Key, occupant: Box<Occupant>) -> Self {
-        Self { map, key, occupant: Some(occupant) }
+        Self { map, key, occupant: Some(occupant), known: None }
     }
 
     pub(crate) fn channel(&self) -> &Channel {
         &self.occupant().channel
     }
 
+    #[inline]
     pub(crate) fn interest(&self) -> Interest {
-        self.occupant().interest()
+        match self.known {
+            Some(known) => known,
+            None => self.occupant().interest(),
+        }
+    }
+
+    /// Asks it now.
+    pub(crate) fn ask(&mut self) -> Interest {
+        let interest = self.occupant().interest();
+        self.known = Some(interest);
+        interest
+    }
+
+    /// Something has happened to the channel: it has to be asked again what it wants.
+    pub(crate) fn changed(&mut self) {
+        self.known = None;
     }
 
     /// Whether the time for `handle_close` has come.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.channel().is_over(|| self.interest().contains(Interest::READ))
     }
 
     /// Runs one callback.
+    #[inline(always)]
     pub(crate) fn run(
         &mut self,
         callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.changed();
         let Some(occupant) = &mut self.occupant else { return Ok(()) };
         let Occupant { channel, dispatcher } = &mut **occupant;
         let mut cx = Context::new(self.map, channel, self.key);
@@ -53,16 +82,18 @@ impl<'m> Running<'m> {
     }
 
     /// Puts it back after a callback, or lets it go if it has closed.
+    #[inline]
     pub(crate) fn finish(mut self) {
         if self.channel().state() == State::Closed {
             return self.let_go();
         }
         let interest = self.interest();
-        let Self { map, key, .. } = &mut self;
-        if map.slab.contains(*key) && *map.slab.registered(key.fd) != Some(interest) {
-            map.slab.touch(key.fd);
+        let Some(occupant) = self.occupant.take() else { return };
+        match self.map.slab.put_back(self.key, occupant) {
+            Ok(registered) if registered == Some(interest) => {}
+            Ok(_) => self.map.slab.touch(self.key.fd),
+            Err(occupant) => self.map.lose(self.key, occupant),
         }
-        self.put_back();
     }
 
     /// Puts it back as it is.
@@ -75,6 +106,7 @@ impl<'m> Running<'m> {
     }
 
     /// Vacates the slot first: what the dispatcher's drop finds is in order.
+    #[cold]
     fn let_go(&mut self) {
         let Some(mut occupant) = self.occupant.take() else { return };
         if !self.map.slab.contains(self.key) {
@@ -95,6 +127,8 @@ impl<'m> Running<'m> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Something is left only while a panic unwinds.
-        self.let_go();
+        if self.occupant.is_some() {
+            self.let_go();
+        }
     }
 }

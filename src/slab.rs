@@ -96,15 +96,33 @@ impl Slab {
         self.slot_mut(key)?.occupant.take()
     }
 
-    /// Puts the occupant back after a run, or returns it if the slot is not its own any more.
+    /// Takes out whoever has the number, if its generation is below `newcomers`; with what it
+    /// wants, unless it has to be asked.
+    #[inline]
+    pub(crate) fn take_number(
+        &mut self,
+        fd: RawFd,
+        newcomers: u64,
+    ) -> Option<(Key, Box<Occupant>, Option<Interest>)> {
+        let slot = self.slots.get_mut(fd as usize)?;
+        if slot.generation >= newcomers {
+            return None;
+        }
+        let known = slot.registered.filter(|_| !slot.touched);
+        let key = Key::new(fd, self.reactor, slot.generation);
+        Some((key, slot.occupant.take()?, known))
+    }
+
+    /// Puts the occupant back after a run, and tells what the backend watches it for; or returns it
+    /// if the slot is not its own any more.
     pub(crate) fn put_back(
         &mut self,
         key: Key,
         occupant: Box<Occupant>,
-    ) -> Result<(), Box<Occupant>> {
+    ) -> Result<Option<Interest>, Box<Occupant>> {
         let Some(slot) = self.slot_mut(key) else { return Err(occupant) };
         slot.occupant = Some(occupant);
-        Ok(())
+        Ok(slot.registered)
     }
 
     /// Whether `key` names a channel that is there, running or not.
@@ -146,6 +164,18 @@ impl Slab {
             slot.touched = true;
             self.touched.push(fd);
         }
+    }
+
+    /// Whether the interest of any number has to be asked again.
+    #[inline]
+    pub(crate) fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Has the numbers come in ascending order, so that those of newcomers are neighbours in the
+    /// array that the kernel walks through.
+    pub(crate) fn sort_touched(&mut self) {
+        self.touched.sort_unstable_by_key(|fd| std::cmp::Reverse(*fd));
     }
 
     /// The next number whose interest has to be asked again.

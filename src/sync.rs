@@ -1,10 +1,16 @@
 //! Before a wait: what was touched is asked what it wants, and the backend hears of it.
 
-use crate::{Interest, Key, State, map::Map, running::Running, slab::Occupant};
+use crate::{Interest, State, map::Map, running::Running};
 use asyncore_backends::{Backend, HotSet};
 use std::{io, os::fd::RawFd};
 
 impl Map {
+    /// Whether anything may have changed since the last time.
+    #[inline]
+    pub(crate) fn is_stale(&self) -> bool {
+        self.slab.has_touched() || self.options.ask_every_pass || cfg!(debug_assertions)
+    }
+
     /// Brings the backend up to date. Its tables are the only thing that changes: no system call.
     pub(crate) fn sync(&mut self, backend: &mut HotSet<impl Backend>) -> io::Result<()> {
         if self.options.ask_every_pass {
@@ -14,9 +20,12 @@ impl Map {
         } else if cfg!(debug_assertions) {
             self.find_untouched_change();
         }
+        self.slab.sort_touched();
         while let Some(fd) = self.slab.next_touched() {
-            let wanted = self.slab.key_of(fd).and_then(|key| self.ask(key));
-            match (*self.slab.registered(fd), wanted) {
+            let asked = self.ask(fd);
+            let registered = self.slab.registered(fd);
+            let wanted = asked.map(|asked| asked.interest);
+            match (*registered, wanted) {
                 (None, Some(interest)) => {
                     if let Err(error) = backend.add(fd, interest) {
                         self.slab.touch(fd);
@@ -29,31 +38,28 @@ impl Map {
                 }
                 _ => {}
             }
-            if wanted.is_some() {
-                backend.pin(fd, self.is_urgent(fd));
+            *registered = wanted;
+            if let Some(asked) = asked {
+                backend.pin(fd, asked.urgent);
             }
-            *self.slab.registered(fd) = wanted;
         }
         Ok(())
     }
 
-    /// Whether a number has to be looked at in every pass.
-    fn is_urgent(&self, fd: RawFd) -> bool {
-        let Some(key) = self.slab.key_of(fd) else { return false };
-        let is_urgent = |occupant: &Occupant| occupant.channel.is_urgent();
-        self.own == Some(key) || self.slab.get(key).is_some_and(is_urgent)
-    }
-
-    /// What the channel is to be watched for; `None` if it has closed meanwhile.
-    fn ask(&mut self, key: Key) -> Option<Interest> {
-        let running = Running::take(self, key)?;
-        let interest = running.interest();
-        let over = running.is_over() || running.channel().is_lost();
-        let stalled = running.channel().is_stalled();
-        if running.channel().state() == State::Closed {
+    /// What whoever has the number is to be watched for; `None` if nobody has, or it has closed
+    /// meanwhile.
+    fn ask(&mut self, fd: RawFd) -> Option<Asked> {
+        let own = self.own;
+        let mut running = Running::take_number(self, fd, u64::MAX)?;
+        let interest = running.ask();
+        let (key, channel) = (running.key, running.channel());
+        if channel.state() == State::Closed {
             running.finish();
             return None;
         }
+        let urgent = channel.is_urgent() || own == Some(key);
+        let over = running.is_over() || channel.is_lost();
+        let stalled = channel.is_stalled();
         running.put_back();
         if over {
             self.due.push(key);
@@ -61,7 +67,7 @@ impl Map {
         if stalled {
             self.stall(key);
         }
-        Some(interest)
+        Some(Asked { interest, urgent })
     }
 
     /// Finds the lost wake-up while it is being written: in debug builds everybody is asked.
@@ -70,7 +76,8 @@ impl Map {
             let Some(key) = self.slab.key_of(fd).filter(|_| !self.slab.is_touched(fd)) else {
                 continue;
             };
-            let (before, now) = (*self.slab.registered(fd), self.ask(key));
+            let now = self.ask(fd).map(|asked| asked.interest);
+            let before = *self.slab.registered(fd);
             if now != before {
                 panic!(
                     "{key:?} wanted {before:?} and now wants {now:?}, but nothing touched it: a \
@@ -80,4 +87,12 @@ impl Map {
             }
         }
     }
+}
+
+/// What a channel has answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    interest: Interest,
+    /// Whether it has to be looked at in every pass.
+    urgent: bool,
 }

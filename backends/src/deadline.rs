@@ -39,6 +39,7 @@ impl Deadline {
 /// Calls `attempt` with the time that is left until it finds something or none is left.
 ///
 /// `attempt` returns how much it found. `EINTR` starts it over; so does finding nothing early.
+#[inline]
 pub(crate) fn until_found(
     timeout: Option<Duration>,
     mut attempt: impl FnMut(Option<Duration>) -> io::Result<usize>,

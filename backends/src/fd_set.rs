@@ -30,6 +30,10 @@ impl FdSet {
         Ok(())
     }
 
+    pub(crate) fn has_room_for(&self, fd: RawFd) -> bool {
+        word_of(fd) < self.words.len()
+    }
+
     pub(crate) fn contains(&self, fd: RawFd) -> bool {
         fd >= 0 && self.words.get(word_of(fd)).is_some_and(|word| word & bit_of(fd) != 0)
     }
@@ -46,7 +50,9 @@ impl FdSet {
 
     /// Becomes equal to `other`, which has as much room, in these words, and empty before them.
     pub(crate) fn copy_from(&mut self, other: &Self, words: Range<usize>) {
-        self.words[..words.start].fill(0);
+        if words.start > 0 {
+            self.words[..words.start].fill(0);
+        }
         self.words[words.clone()].copy_from_slice(&other.words[words]);
     }
 

@@ -201,6 +201,7 @@ impl<B: Backend> Backend for HotSet<B> {
         self.forget(fd);
     }
 
+    #[inline]
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         if self.scan == Scan::Plain {
             return self.all.wait(timeout, ready);
@@ -229,14 +230,16 @@ impl<B: Backend> HotSet<B> {
         let Some(slot) = self.slots.get_mut(fd as usize).filter(|slot| slot.watched) else {
             return;
         };
-        self.watched += usize::from(!interest.is_empty());
-        self.watched -= usize::from(!slot.interest.is_empty());
+        let (was_wanted, is_wanted) = (!slot.interest.is_empty(), !interest.is_empty());
+        self.watched += usize::from(is_wanted);
+        self.watched -= usize::from(was_wanted);
         slot.interest = interest;
         if slot.hot {
+            // One that is not wanted costs the kernel nothing. It cools down in time.
+            self.warm += usize::from(is_wanted);
+            self.warm -= usize::from(was_wanted);
             self.hot.modify(fd, interest);
-            if interest.is_empty() {
-                self.cool(fd);
-            } else {
+            if is_wanted {
                 slot.busy = self.now;
             }
         } else if !interest.is_empty() {
@@ -265,7 +268,7 @@ impl<B: Backend> HotSet<B> {
         let slot = &mut self.slots[fd as usize];
         if slot.hot {
             slot.hot = false;
-            self.warm -= 1;
+            self.warm -= usize::from(!slot.interest.is_empty());
             self.hot.remove(fd);
         }
     }

@@ -51,6 +51,7 @@ mod hot_set;
 mod poll;
 #[cfg(feature = "select")]
 mod select;
+mod transfer;
 mod unread;
 
 pub use accept::accept;
@@ -60,6 +61,7 @@ pub use hot_set::{HotSet, Scan};
 pub use poll::Poll;
 #[cfg(feature = "select")]
 pub use select::Select;
+pub use transfer::{recv, send};
 pub use unread::unread;
 
 use std::{fmt, io, os::fd::RawFd, time::Duration};

@@ -81,6 +81,7 @@ impl Backend for Poll {
         }
     }
 
+    #[inline]
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         ready.clear();
         deadline::until_found(timeout, |left| {
@@ -96,9 +97,11 @@ impl Backend for Poll {
             let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
             self.ask(if self.may_miss_something() { Some(nap) } else { left }, ready)
         })?;
+        if !ready.is_sorted_by(|one, next| one.fd < next.fd) {
+            // The array's order is that of history; what is reported must not depend on it.
+            ready.sort_unstable_by_key(|event| event.fd);
+        }
         self.forget_invalid(ready);
-        // The array's order is that of history; what is reported must not depend on it.
-        ready.sort_unstable_by_key(|event| event.fd);
         Ok(())
     }
 
@@ -121,6 +124,7 @@ impl Backend for Poll {
 
 impl Poll {
     /// One call, and what it found.
+    #[inline(always)]
     fn ask(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<usize> {
         let count = match call(&mut self.entries, timeout) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -204,6 +208,7 @@ fn number(entry: &libc::pollfd) -> RawFd {
 }
 
 /// One system call on the whole array; returns how many entries have something to say.
+#[inline]
 fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let length = entries.len() as libc::nfds_t;
     #[cfg(not(target_vendor = "apple"))]

@@ -15,6 +15,8 @@ pub struct Select {
     watched: FdSet,
     /// What is asked of the kernel: read, write, priority.
     wanted: [FdSet; 3],
+    /// How many members these have: the kernel is not asked about an empty one.
+    members: [usize; 3],
     /// What it answers: the same, overwritten by each call.
     answer: [FdSet; 3],
     /// No wanted descriptor is as high as this; made exact before each call.
@@ -49,9 +51,12 @@ impl Backend for Select {
         if self.watched.contains(fd) {
             return Err(already_watched(fd));
         }
-        let sets = self.wanted.iter_mut().chain(&mut self.answer);
-        for set in sets.chain([&mut self.watched]) {
-            set.grow_to(fd)?;
+        if !self.watched.has_room_for(fd) {
+            let sets = self.wanted.iter_mut().chain(&mut self.answer);
+            // Last the one that tells whether all of them have grown.
+            for set in sets.chain([&mut self.watched]) {
+                set.grow_to(fd)?;
+            }
         }
         self.watched.set(fd, true);
         self.modify(fd, interest);
@@ -60,7 +65,10 @@ impl Backend for Select {
 
     fn modify(&mut self, fd: RawFd, interest: Interest) {
         if self.watched.contains(fd) {
-            for (set, (flag, _)) in self.wanted.iter_mut().zip(FLAGS) {
+            let sets = self.wanted.iter_mut().zip(&mut self.members);
+            for ((set, members), (flag, _)) in sets.zip(FLAGS) {
+                *members -= usize::from(set.contains(fd));
+                *members += usize::from(interest.contains(flag));
                 set.set(fd, interest.contains(flag));
             }
             if !interest.is_empty() {
@@ -76,6 +84,7 @@ impl Backend for Select {
         }
     }
 
+    #[inline]
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         ready.clear();
         self.lower_nfds();
@@ -154,13 +163,17 @@ impl Select {
 
     /// One system call on a copy of what is wanted, in these words; returns how many bits of it are
     /// true.
+    #[inline(always)]
     fn call(&mut self, words: Range<usize>, timeout: Option<Duration>) -> io::Result<usize> {
         let nfds = self.nfds.min(end_of(words.end.saturating_sub(1), Word::MAX));
-        for (answer, wanted) in self.answer.iter_mut().zip(&self.wanted) {
-            answer.copy_from(wanted, words.clone());
+        let mut sets = [None, None, None];
+        for (index, answer) in self.answer.iter_mut().enumerate() {
+            if self.members[index] > 0 {
+                answer.copy_from(&self.wanted[index], words.clone());
+                sets[index] = Some(answer);
+            }
         }
-        let [read, write, priority] = &mut self.answer;
-        pselect(nfds, [read, write, priority].map(Some), timeout)
+        pselect(nfds, sets, timeout)
     }
 
     /// Translates the `count` bits of these words that are true.
@@ -223,6 +236,7 @@ impl Select {
     }
 }
 
+#[inline]
 fn pselect(
     nfds: RawFd,
     sets: [Option<&mut FdSet>; 3],

@@ -1,8 +1,9 @@
 //! What the example programs share: the `--backend` option, a server from its beginning to its end,
-//! and an orderly end on a signal.
+//! an orderly end on a signal, and TLS.
 #![allow(dead_code, reason = "each example uses its part")]
 
 pub(crate) mod stdio;
+pub(crate) mod tls;
 
 use asyncore::{
     Address, Backend, Channel, Context, DefaultBackend, Dispatcher, Family, Reactor, Type,

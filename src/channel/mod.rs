@@ -109,6 +109,13 @@ bitflags! {
         const ACCEPTED = 1 << 10;
         const SHUTDOWN_INPUT = 1 << 11;
         const URGENT = 1 << 12;
+        /// Those that may end the channel.
+        const ENDING = Self::INPUT_ENDED.bits() | Self::INPUT_FAILED.bits()
+            | Self::CLOSE_WHEN_SENT.bits();
+        /// Those that narrow down what the channel can be watched for.
+        const NARROWING = Self::INPUT_ENDED.bits() | Self::OUTPUT_ENDED.bits() | Self::LOST.bits()
+            | Self::CLOSE_WHEN_SENT.bits() | Self::PRIORITY_TOLD.bits()
+            | Self::ACCEPT_STALLED.bits();
     }
 }
 
@@ -217,20 +224,23 @@ impl Drop for Channel {
 impl Channel {
     /// Where the channel is in its life.
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
         self.state.get()
     }
 
     /// The descriptor, while I/O makes sense.
+    #[inline]
     pub(crate) fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
         if self.state() == State::Closed || self.has(Marks::LOST) {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the channel is closed"));
+            return Err(is_closed());
         }
         Ok(self.as_fd())
     }
 
     /// The descriptor, if I/O may succeed: a system call on a socket that connects could take the
     /// error that tells what became of it.
+    #[inline]
     fn io_fd(&self) -> io::Result<BorrowedFd<'_>> {
         if self.state() == State::Connecting && self.kind != Kind::Datagram {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -244,6 +254,7 @@ impl Channel {
     }
 
     /// Whether the number was closed behind our back.
+    #[inline]
     pub(crate) fn is_lost(&self) -> bool {
         self.has(Marks::LOST)
     }
@@ -258,20 +269,24 @@ impl Channel {
         self.as_fd().as_raw_fd()
     }
 
+    #[inline]
     fn has(&self, any: Marks) -> bool {
         self.marks.get().intersects(any)
     }
 
+    #[inline]
     fn mark(&self, marks: Marks) {
         self.marks.set(self.marks.get() | marks);
     }
 
+    #[inline]
     fn unmark(&self, marks: Marks) {
         self.marks.set(self.marks.get() - marks);
     }
 }
 
 impl AsFd for Channel {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_ref().expect("a channel has its descriptor until it is consumed").as_fd()
     }
@@ -308,6 +323,11 @@ impl fmt::Debug for Channel {
         }
         f.write_str(">")
     }
+}
+
+#[cold]
+fn is_closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the channel is closed")
 }
 
 fn make_nonblocking_and_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {

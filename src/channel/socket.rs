@@ -443,12 +443,18 @@ pub(super) fn inspect(fd: BorrowedFd<'_>) -> io::Result<Option<Found>> {
     }))
 }
 
+#[inline]
 pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<usize> {
-    socket::recv(fd.as_raw_fd(), buffer, MsgFlags::empty())
+    asyncore_backends::recv(fd, buffer).map_err(errno_of)
 }
 
+#[inline]
 pub(super) fn send(fd: BorrowedFd<'_>, data: &[u8]) -> nix::Result<usize> {
-    socket::send(fd.as_raw_fd(), data, no_signal())
+    asyncore_backends::send(fd, data).map_err(errno_of)
+}
+
+fn errno_of(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> nix::Result<usize> {

@@ -25,13 +25,17 @@ impl Channel {
     /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed or not connected.
     /// * What `recv(2)` says. An errno that means a broken connection also ends the channel, with
     ///   that error as the cause.
+    #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.io_fd()?;
-        let result = match self.kind {
-            Kind::File(_) => retry(|| nix::unistd::read(fd, buffer)),
-            _ => retry(|| socket::recv(fd, buffer)),
-        };
-        self.received(result, buffer.is_empty())
+        match self.kind {
+            Kind::File(_) => self.read_file(fd, buffer),
+            _ => self.received(socket::recv(fd, buffer), buffer.is_empty()),
+        }
+    }
+
+    fn read_file(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        self.received(retry(|| nix::unistd::read(fd, buffer)), buffer.is_empty())
     }
 
     /// [`recv`](Self::recv) into several buffers, one after the other (`readv(2)`).
@@ -60,6 +64,7 @@ impl Channel {
     /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): the output has ended.
     /// * `EBADF`: a file that is not open for writing.
     /// * What `send(2)` says. An errno that means a broken connection also ends the channel.
+    #[inline]
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
         self.direct_fd()?;
         self.transmit(data)
@@ -226,13 +231,17 @@ impl Channel {
         }
     }
 
+    #[inline]
     fn transmit(&self, data: &[u8]) -> io::Result<usize> {
         let fd = self.open_fd()?;
-        let result = match self.kind {
-            Kind::File(_) => retry(|| nix::unistd::write(fd, data)),
-            _ => retry(|| socket::send(fd, data)),
-        };
-        self.sent(result)
+        match self.kind {
+            Kind::File(_) => self.write_file(fd, data),
+            _ => self.sent(socket::send(fd, data)),
+        }
+    }
+
+    fn write_file(&self, fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+        self.sent(retry(|| nix::unistd::write(fd, data)))
     }
 
     /// Whether bytes may go out at all.
@@ -278,16 +287,23 @@ impl Channel {
     }
 
     /// Every result of a read comes by here.
+    #[inline]
     pub(super) fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
         match result {
-            Ok(0) if no_room || self.kind == Kind::Datagram => Ok(0),
-            Ok(0) => {
-                self.mark(Marks::INPUT_ENDED);
-                Ok(0)
-            }
-            Ok(count) => {
+            Ok(count @ 1..) => {
                 self.unmark(Marks::PRIORITY_TOLD);
                 Ok(count)
+            }
+            result => self.received_nothing(result, no_room),
+        }
+    }
+
+    fn received_nothing(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
+        match result {
+            Ok(_) if no_room || self.kind == Kind::Datagram => Ok(0),
+            Ok(_) => {
+                self.mark(Marks::INPUT_ENDED);
+                Ok(0)
             }
             // The master of a pseudo-terminal whose last slave has closed.
             Err(Errno::EIO) if self.is_terminal() => {
@@ -304,13 +320,16 @@ impl Channel {
     }
 
     /// Every result of a write comes by here.
+    #[inline]
     pub(super) fn sent(&self, result: nix::Result<usize>) -> io::Result<usize> {
-        result.map_err(|errno| {
-            if self.breaks(errno) {
-                self.mark(Marks::OUTPUT_ENDED);
-            }
-            self.note(errno)
-        })
+        result.map_err(|errno| self.not_sent(errno))
+    }
+
+    fn not_sent(&self, errno: Errno) -> io::Error {
+        if self.breaks(errno) {
+            self.mark(Marks::OUTPUT_ENDED);
+        }
+        self.note(errno)
     }
 
     pub(super) fn note(&self, errno: Errno) -> io::Error {

@@ -65,17 +65,29 @@ impl Channel {
     }
 
     /// What the channel can be watched for, if its dispatcher wants it.
+    #[inline]
     pub(crate) fn possible(&self) -> Interest {
-        let mut possible = match (self.state(), self.kind) {
-            _ if self.is_lost() => return Interest::empty(),
-            (State::Closed, _) | (State::Unconnected, Kind::Stream | Kind::SeqPacket) => {
-                return Interest::empty();
-            }
-            (State::Listening, _) if self.has(Marks::ACCEPT_STALLED) => Interest::empty(),
-            (State::Listening, _) => Interest::READ,
-            (_, Kind::File(access)) => access.possible(),
-            _ => Interest::all(),
+        let possible = match self.state() {
+            State::Closed => return Interest::empty(),
+            State::Unconnected if self.kind != Kind::Datagram => return Interest::empty(),
+            State::Listening => Interest::READ,
+            _ => match self.kind {
+                Kind::File(access) => access.possible(),
+                _ => Interest::all(),
+            },
         };
+        if self.has(Marks::NARROWING) {
+            self.narrowed(possible) - self.paused.get()
+        } else {
+            possible - self.paused.get()
+        }
+    }
+
+    #[cold]
+    fn narrowed(&self, mut possible: Interest) -> Interest {
+        if self.has(Marks::LOST | Marks::ACCEPT_STALLED) {
+            return Interest::empty();
+        }
         if self.has(Marks::INPUT_ENDED | Marks::CLOSE_WHEN_SENT) {
             possible -= Interest::READ | Interest::PRIORITY;
         }
@@ -85,7 +97,7 @@ impl Channel {
         if self.has(Marks::PRIORITY_TOLD) {
             possible -= Interest::PRIORITY;
         }
-        possible - self.paused.get()
+        possible
     }
 
     /// What nobody handles, and is not watched for.
@@ -94,20 +106,25 @@ impl Channel {
     }
 
     /// What the channel is watched for, whether its dispatcher wants it or not.
+    #[inline]
     pub(crate) fn required(&self) -> Interest {
-        if self.is_lost() {
-            Interest::empty()
-        } else if self.state() == State::Connecting {
+        let flushes = self.has_output() && !self.paused.get().contains(Interest::WRITE);
+        if (flushes || self.state() == State::Connecting) && !self.is_lost() {
             Interest::WRITE
-        } else if self.has_output() {
-            Interest::WRITE - self.paused.get()
         } else {
             Interest::empty()
         }
     }
 
     /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
+    #[inline]
     pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
+        // Most often nothing has happened that could end it.
+        (self.has(Marks::ENDING) || self.failure.get().is_some()) && self.has_ended(reads)
+    }
+
+    #[cold]
+    fn has_ended(&self, reads: impl FnOnce() -> bool) -> bool {
         let sent = !self.has_output();
         let output_ended = self.has(Marks::OUTPUT_ENDED);
         if self.has(Marks::INPUT_FAILED) {
@@ -119,7 +136,7 @@ impl Channel {
         } else {
             // Broken for writing: what the peer sent before is read first, if it is wanted.
             let paused = self.paused.get().contains(Interest::READ);
-            self.failure.get().is_some() && !paused && !reads()
+            !paused && !reads()
         }
     }
 

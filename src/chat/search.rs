@@ -19,7 +19,7 @@ pub(super) fn borders(needle: &[u8], table: &mut Vec<usize>) {
 /// Looks for `needle`, of which `data` is known to begin with the first `matched` bytes.
 ///
 /// `Ok` says where it starts. `Err` says how many bytes at the end of `data` may be the beginning
-/// of one. Each byte of `data` is looked at once, or twice.
+/// of one. Each byte of `data` is looked at at most three times.
 pub(super) fn find(
     needle: &[u8],
     borders: &[usize],
@@ -30,6 +30,10 @@ pub(super) fn find(
     while at < data.len() {
         if matched == 0 {
             at += up_to(needle[0], &data[at..]).ok_or(0_usize)?;
+            if needle.len() > 1 && data[at - 1..].starts_with(needle) {
+                // Most often it is all there, and comparing is faster than going byte by byte.
+                return Ok(at - 1);
+            }
             matched = 1;
         } else {
             matched = advance(needle, borders, matched, data[at]);

@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "chat_server",
     "echo_server",
     "echo_client",
@@ -29,6 +29,7 @@ const PROGRAMS: [&str; 10] = [
     "run_child",
     "smtp_sink",
     "syslog_sink",
+    "tls_echo",
 ];
 
 /// An example with a value of `--backend` that the caller chose, or with none.

@@ -37,7 +37,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_head_without_end,
     a_content_length_that_is_none,
     a_coding_that_was_not_asked_for,
-    https,
+    a_scheme_that_is_not_spoken,
     no_url,
     output_that_nobody_reads,
 ];
@@ -300,9 +300,9 @@ fn a_coding_that_was_not_asked_for(backend: &str) {
     assert_eq!(answered(backend, answer).failed(1, &["transfer coding"]).stdout, b"");
 }
 
-fn https(backend: &str) {
-    let finished = get(backend, "https://127.0.0.1/");
-    let finished = finished.failed(1, &["http_client: https://127.0.0.1/: ", "only http://"]);
+fn a_scheme_that_is_not_spoken(backend: &str) {
+    let finished = get(backend, "ftp://127.0.0.1/");
+    let finished = finished.failed(1, &["http_client: ftp://127.0.0.1/: ", "only http://"]);
     assert_eq!(finished.stdout, b"");
 }
 

@@ -21,6 +21,7 @@ mod run_child;
 mod smtp_sink;
 mod syslog_sink;
 mod system_calls;
+mod tls;
 mod trials;
 
 use libtest_mimic::Arguments;
@@ -41,6 +42,7 @@ fn main() {
         smtp_sink::TESTS,
         syslog_sink::TESTS,
         system_calls::TESTS,
+        tls::TESTS,
     ];
     let mut trials = trials::on_each_backend(&tests.concat());
     trials.extend(porting::trials());

@@ -26,14 +26,13 @@ impl Need {
 pub(crate) static PYTHON: Need = Need::new("python3", || runs("python3", &["-c", ""]));
 pub(crate) static ASYNCORE: Need =
     Need::new("a python3 that has asyncore", || runs("python3", &["-c", "import asyncore"]));
-pub(crate) static CURL: Need = Need::new("curl", || runs("curl", &["--version"]));
-pub(crate) static CURL_SMTP: Need = Need::new("a curl that speaks SMTP", || {
-    let version = Command::new("curl").arg("--version").stderr(Stdio::null()).output();
-    version.is_ok_and(|output| {
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.split_ascii_whitespace().any(|protocol| protocol == "smtp")
-    })
+pub(crate) static PYTHON_SSL: Need = Need::new("a python3 that speaks TLS 1.3", || {
+    runs("python3", &["-c", "import ssl; assert ssl.HAS_TLSv1_3"])
 });
+pub(crate) static CURL: Need = Need::new("curl", || runs("curl", &["--version"]));
+pub(crate) static CURL_SMTP: Need = Need::new("a curl that speaks SMTP", || curl_speaks("smtp"));
+pub(crate) static CURL_HTTPS: Need = Need::new("a curl that speaks HTTPS", || curl_speaks("https"));
+pub(crate) static OPENSSL: Need = Need::new("openssl", || runs("openssl", &["version"]));
 /// OpenBSD's: others have no `-N`, or it takes a value.
 pub(crate) static NC: Need = Need::new("an nc that has -N", || runs("nc", &["-N", "-h"]));
 /// util-linux's: others cannot be told where to send to.
@@ -55,6 +54,14 @@ pub(crate) static IPV6: Need = Need::new("IPv6", || TcpListener::bind("[::1]:0")
 pub(crate) static LOOPBACK_NET: Need = Need::new("127.0.0.2 and 3", || {
     ["127.0.0.2:0", "127.0.0.3:0"].map(TcpListener::bind).iter().all(Result::is_ok)
 });
+
+fn curl_speaks(name: &str) -> bool {
+    let version = Command::new("curl").arg("--version").stderr(Stdio::null()).output();
+    version.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.split_ascii_whitespace().any(|protocol| protocol == name)
+    })
+}
 
 fn runs(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);

@@ -44,7 +44,12 @@ pub(crate) fn example(name: &str, backend: &str) -> Command {
 
 /// A CPython program: a function of `peers.py` with its arguments.
 pub(crate) fn python(function: &str, arguments: &[&str]) -> Command {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/programs/peers.py");
+    python_script("peers.py", function, arguments)
+}
+
+/// The same, of another script.
+pub(crate) fn python_script(script: &str, function: &str, arguments: &[&str]) -> Command {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(script);
     let mut command = command("python3");
     command.args(["-u", "-W", "ignore"]).arg(script).arg(function).args(arguments);
     command

@@ -131,7 +131,7 @@ impl Server {
 
     /// Waits for what the program does by itself.
     #[track_caller]
-    fn until_it_has(&self, descriptors: usize) {
+    pub(crate) fn until_it_has(&self, descriptors: usize) {
         let end = Instant::now() + PATIENCE;
         while self.descriptors().len() != descriptors {
             assert!(Instant::now() < end, "{:?}, not {descriptors}", self.descriptors());

@@ -44,7 +44,7 @@ impl Traced {
     ///
     /// The trace is complete then: strace and the server share the standard error whose end is
     /// awaited.
-    fn stop(self) -> Vec<String> {
+    pub(crate) fn stop(self) -> Vec<String> {
         self.server.stop();
         let trace = fs::read_to_string(self.directory.path().join("trace")).unwrap();
         let calls = trace.lines().filter_map(|line| {

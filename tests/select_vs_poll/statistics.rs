@@ -3,10 +3,12 @@
 use crate::{
     Test,
     report::{
-        findings::{finding, thousands, time},
+        findings::{beyond_noise, finding, thousands, time},
+        plan::{Group, SCENARIOS},
         stats::{Comparison, Faster, Figure, crossovers, geometric_mean, quorum, stretches},
     },
 };
+use asyncore::Scan;
 
 pub(crate) const TESTS: &[Test] = &[
     ("median_and_spread", median_and_spread),
@@ -15,6 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_crossover_is_where_the_medians_cross", a_crossover_is_where_the_medians_cross),
     ("noise_is_no_crossover", noise_is_no_crossover),
     ("findings_in_words", findings_in_words),
+    ("what_is_within_the_noise_counts_as_equal", what_is_within_the_noise_counts_as_equal),
+    ("each_pass_is_one_call_but_for_the_group_of_the_default", each_pass_is_one_call),
     ("a_ratio_and_its_inverse_cancel_out", a_ratio_and_its_inverse_cancel_out),
     ("numbers_read_well", numbers_read_well),
 ];
@@ -23,7 +27,12 @@ fn median_and_spread() {
     let figure = Figure::of([3.0, 1.0, 10.0]);
     assert_eq!((figure.median, figure.least, figure.most), (3.0, 1.0, 10.0));
     assert_eq!(Figure::of([4.0, 1.0, 10.0, 2.0]).median, 3.0);
-    assert_eq!(Figure::of([7.0]), Figure { median: 7.0, least: 7.0, most: 7.0 });
+    assert_eq!(Figure::of([5.0, 1.0, 4.0, 2.0, 3.0]).quartiles, [2.0, 4.0]);
+    assert_eq!(Figure::of([1.0, 2.0]).quartiles, [1.25, 1.75]);
+    assert_eq!(
+        Figure::of([7.0]),
+        Figure { median: 7.0, least: 7.0, most: 7.0, quartiles: [7.0; 2] }
+    );
 }
 
 fn faster_takes_nine_rounds_of_ten() {
@@ -134,6 +143,20 @@ fn findings_in_words() {
          select is faster from 1000 on (poll takes 25 to 100 % more)"
     );
     assert_eq!(words(&[]), "");
+}
+
+fn what_is_within_the_noise_counts_as_equal() {
+    let of = |ratios: &[f64]| beyond_noise(&Comparison::of(ratios));
+    assert_eq!(of(&[0.5, 1.4, 2.0]), 1.0);
+    assert_eq!(of(&[1.3, 1.4, 2.0]), 1.4);
+}
+
+fn each_pass_is_one_call() {
+    for scenario in SCENARIOS {
+        let expected =
+            if scenario.group == Group::DefaultScan { Scan::default() } else { Scan::Plain };
+        assert_eq!(scenario.scan(), expected, "{}", scenario.id);
+    }
 }
 
 fn a_ratio_and_its_inverse_cancel_out() {

@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) headline: String,
     pub(crate) advice: Vec<Advice>,
+    /// What the default scan changes.
+    pub(crate) saving: Option<String>,
     pub(crate) series: Vec<Series>,
     pub(crate) prices: Vec<Price>,
     /// Where select and poll are more than a tenth apart.
@@ -48,7 +50,7 @@ pub(crate) struct Point {
     pub(crate) events: u64,
     /// Of all passes, those in which the wait slept.
     pub(crate) slept: f64,
-    /// Nanoseconds on the processor for a pass.
+    /// Nanoseconds for a pass.
     pub(crate) poll: Figure,
     pub(crate) select: Figure,
     #[serde(flatten)]
@@ -60,10 +62,8 @@ pub(crate) struct Point {
 impl Point {
     pub(crate) fn new(task: Task, rounds: Vec<Round>) -> Self {
         let figure = |of: fn(&Round) -> f64| Figure::of(rounds.iter().map(of));
-        let ratios: Vec<_> = rounds
-            .iter()
-            .map(|round| round.select.cpu_per_pass / round.poll.cpu_per_pass)
-            .collect();
+        let ratios: Vec<_> =
+            rounds.iter().map(|round| round.select.pass / round.poll.pass).collect();
         let both = || rounds.iter().flat_map(|round| [round.poll, round.select]);
         let passes: u64 = both().map(|run| run.passes).sum();
         let sleeps: u64 = both().map(|run| run.sleeps.min(run.passes)).sum();
@@ -73,8 +73,8 @@ impl Point {
             passes: rounds[0].poll.passes,
             events: rounds[0].poll.events,
             slept: sleeps as f64 / passes as f64,
-            poll: figure(|round| round.poll.cpu_per_pass),
-            select: figure(|round| round.select.cpu_per_pass),
+            poll: figure(|round| round.poll.pass),
+            select: figure(|round| round.select.pass),
             found: Comparison::of(&ratios),
             rounds,
         }
@@ -108,7 +108,8 @@ struct Row {
     events: u64,
     bytes: u64,
     sleeps: u64,
-    cpu_ns_per_pass: f64,
+    ns_per_pass: f64,
+    /// Of all passes, sleeps included.
     wall_ns_per_pass: f64,
 }
 
@@ -130,6 +131,7 @@ impl Report {
             seconds: took.as_secs_f64(),
             headline: findings::headline(&advice),
             advice,
+            saving: findings::saving(&series),
             prices: prices::prices(&series),
             differences: findings::differences(&series),
             series,
@@ -157,7 +159,7 @@ impl Report {
 }
 
 fn row(series: &Series, point: &Point, round: usize, backend: &'static str, run: Run) -> Row {
-    let Run { passes, events, bytes, sleeps, cpu_per_pass, wall } = run;
+    let Run { passes, events, bytes, sleeps, pass, wall } = run;
     Row {
         scenario: series.scenario.id,
         descriptors: point.descriptors,
@@ -168,7 +170,7 @@ fn row(series: &Series, point: &Point, round: usize, backend: &'static str, run:
         events,
         bytes,
         sleeps,
-        cpu_ns_per_pass: cpu_per_pass,
+        ns_per_pass: pass,
         wall_ns_per_pass: wall.as_nanos() as f64 / passes as f64,
     }
 }

@@ -11,6 +11,10 @@ use serde::Serialize;
 /// Select and poll are taken to be equal up to this.
 const EQUAL: f64 = 0.10;
 
+/// What is compared.
+pub(crate) const PLAIN: &str = "The system calls are what is compared: the reactors use \
+    Scan::Plain, one call on everything in each pass, but for the group that shows the default.";
+
 /// What to take for one kind of program.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Advice {
@@ -120,38 +124,82 @@ pub(crate) fn time(nanoseconds: f64) -> String {
 /// What to take, for the kinds of program that there are.
 pub(crate) fn advice(series: &[Series]) -> Vec<Advice> {
     type Chosen = fn(&Series, &Point) -> bool;
-    let kinds: [(&'static str, Chosen); 3] = [
+    let kinds: [(&'static str, Chosen); 4] = [
         ("A client, or a server with up to 100 connections", |series, point| {
-            series.scenario.numbers == Numbers::Low && point.descriptors <= 100
+            is_plain(series) && series.scenario.numbers == Numbers::Low && point.descriptors <= 100
         }),
-        ("A server with a thousand connections or more", |series, point| {
-            series.scenario.numbers == Numbers::Low && point.descriptors >= 1000
+        ("A server with a thousand connections or more, each call about all of them", {
+            |series, point| {
+                is_plain(series)
+                    && series.scenario.numbers == Numbers::Low
+                    && point.descriptors >= 1000
+            }
+        }),
+        ("The same with the default scan, few of them busy: most calls about those alone", {
+            |series, point| !is_plain(series) && point.descriptors >= 1000
         }),
         ("A program that watches a few descriptors of the many that it has open", {
-            |series, point| series.scenario.numbers != Numbers::Low && point.descriptors <= 1000
+            |series, point| {
+                is_plain(series)
+                    && series.scenario.numbers != Numbers::Low
+                    && point.descriptors <= 1000
+            }
         }),
     ];
     let of_reactor = || series.iter().filter(|series| series.scenario.group != Group::Kernel);
     let kinds = kinds.into_iter().filter_map(|(program, chosen)| {
-        let ratios: Vec<f64> = of_reactor()
-            .flat_map(|series| series.points.iter().map(move |point| (series, point)))
-            .filter(|(series, point)| chosen(series, point))
-            .map(|(_, point)| point.found.ratio.median)
+        let points: Vec<&Point> = of_reactor()
+            .flat_map(|series| series.points.iter().filter(move |point| chosen(series, point)))
             .collect();
+        let ratios: Vec<f64> = points.iter().map(|point| beyond_noise(&point.found)).collect();
         let mean = stats::geometric_mean(ratios.iter().copied())?;
         let most = ratios.iter().copied().fold(f64::MIN, f64::max);
         let least = ratios.iter().copied().fold(f64::MAX, f64::min);
+        let apart = points.iter().map(|point| (point.select.median - point.poll.median).abs());
+        let apart = time(Figure::of(apart).median);
         let (take, because) = if mean > 1.0 + NEGLIGIBLE {
-            ("poll", format!("select takes {} more on average, at most {}", more(mean), more(most)))
+            let (mean, most) = (more(mean), more(most));
+            ("poll", format!("select takes {mean} more on average, at most {most}; {apart} a pass"))
         } else if mean < 1.0 / (1.0 + NEGLIGIBLE) {
             let (mean, most) = (more(1.0 / mean), more(1.0 / least));
-            ("select", format!("poll takes {mean} more on average, at most {most}"))
+            ("select", format!("poll takes {mean} more on average, at most {most}; {apart} a pass"))
         } else {
             ("either", format!("on average the two are less than {} apart", more(1.0 + NEGLIGIBLE)))
         };
         Some(Advice { program, take, because })
     });
     kinds.collect()
+}
+
+fn is_plain(series: &Series) -> bool {
+    series.scenario.group != Group::DefaultScan
+}
+
+/// What is within the noise counts as equal, so that no advice comes from it.
+pub(crate) fn beyond_noise(found: &Comparison) -> f64 {
+    if found.faster == Faster::Neither { 1.0 } else { found.ratio.median }
+}
+
+/// What the default scan changes, at the greatest size at which it was measured.
+pub(crate) fn saving(series: &[Series]) -> Option<String> {
+    let [plain, adaptive] =
+        ["ready-1", "default-low"].map(|id| series.iter().find(|one| one.scenario.id == id));
+    let adaptive = adaptive?.points.last()?;
+    let at_that_size = |point: &&Point| point.descriptors == adaptive.descriptors;
+    let plain = plain?.points.iter().find(at_that_size)?;
+    let of = |point: &Point| {
+        format!(
+            "{} with poll and {} with select",
+            time(point.poll.median),
+            time(point.select.median)
+        )
+    };
+    Some(format!(
+        "With {} low numbers watched and one busy, a pass takes {}; with Scan::Plain it takes {}.",
+        thousands(adaptive.descriptors),
+        of(adaptive),
+        of(plain),
+    ))
 }
 
 /// The recommendation, in a sentence or two.
@@ -161,11 +209,14 @@ pub(crate) fn headline(advice: &[Advice]) -> String {
         (true, false) => {
             let where_it_counts = advice.iter().filter(|advice| advice.take == "poll").count();
             let else_equal = if where_it_counts < advice.len() {
-                " Where it is not faster, the two are as good as equal."
+                " Elsewhere the two are as good as equal."
             } else {
                 ""
             };
-            format!("Take poll.{else_equal}")
+            format!(
+                "Take poll: select also reads its bitmaps up to the highest number, and that shows \
+                 where a call is about few descriptors.{else_equal}"
+            )
         }
         (false, true) => "Take select.".to_owned(),
         (true, true) => "It depends on the program: see below.".to_owned(),
@@ -209,12 +260,17 @@ pub(crate) fn full_title(scenario: &Scenario) -> String {
         Group::Sleep => format!("blocking, {title}"),
         Group::Place => format!("busy, 1 event, {title}"),
         Group::Toggle => title.to_owned(),
+        Group::DefaultScan => format!("default scan, 1 event, {title}"),
         Group::Kernel => format!("call alone: {title}"),
     }
 }
 
-/// Select's time less poll's when the same descriptors are looked at without a reactor.
+/// Select's time less poll's when the same descriptors are looked at without a reactor. With the
+/// default scan they are not the same from call to call.
 fn call_alone(series: &[Series], of: &Series, n: usize) -> Option<f64> {
+    if !is_plain(of) {
+        return None;
+    }
     let alone = series.iter().find(|series| {
         series.scenario.work == Work::Look { queues: false }
             && series.scenario.numbers == of.scenario.numbers

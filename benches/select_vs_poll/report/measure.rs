@@ -19,26 +19,27 @@ pub(crate) struct Round {
 }
 
 /// Measures one task. Each round has both backends in it, so that what else the machine does hits
-/// both; who is first alternates. Ends early if it is interrupted.
+/// both; who is first alternates. Each has sockets of its own, so that where they happen to lie in
+/// the kernel's memory is no property of the task. Ends early if it is interrupted.
 pub(crate) fn measure(
     task: Task,
     extent: &Extent,
     interrupted: &AtomicBool,
 ) -> io::Result<Vec<Round>> {
-    let mut arena = Arena::open(task)?;
-    let passes = calibrate(&mut arena, task, extent)?;
+    let pace = Pace::find(task, extent)?;
     let mut rounds = Vec::with_capacity(extent.rounds);
     for round in 0..extent.rounds {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
+        let mut arena = Arena::open(task, pace.delay)?;
         let (poll, select);
         if round % 2 == 0 {
-            poll = arena.run(Poll::new(), passes)?;
-            select = arena.run(Select::new(), passes)?;
+            poll = arena.run(Poll::new(), pace.passes)?;
+            select = arena.run(Select::new(), pace.passes)?;
         } else {
-            select = arena.run(Select::new(), passes)?;
-            poll = arena.run(Poll::new(), passes)?;
+            select = arena.run(Select::new(), pace.passes)?;
+            poll = arena.run(Poll::new(), pace.passes)?;
         }
         check(task, &poll, &select)?;
         rounds.push(Round { poll, select });
@@ -46,21 +47,34 @@ pub(crate) fn measure(
     Ok(rounds)
 }
 
-/// How many passes a lap has; the same for both.
-fn calibrate(arena: &mut Arena, task: Task, extent: &Extent) -> io::Result<u64> {
-    let mut both = [arena.run(Poll::new(), 1)?, arena.run(Select::new(), 1)?];
-    let cpu = |both: [Run; 2]| both.map(|run| run.cpu_per_pass).into_iter().fold(0.0, f64::max);
-    let pass = if task.scenario.work == Work::Sleep {
-        let delay = Duration::from_nanos(3 * cpu(both) as u64) + Duration::from_micros(100);
-        arena.set_delay(delay);
-        both = [arena.run(Poll::new(), 1)?, arena.run(Select::new(), 1)?];
-        // A sleep takes time as well, though it does not count.
-        both[0].wall.max(both[1].wall).as_nanos() as f64 / LAPS as f64
-    } else {
-        cpu(both)
-    };
-    let passes = task.time(extent).as_nanos() as f64 / pass / LAPS as f64;
-    Ok(passes.clamp(1.0, 2000.0) as u64)
+/// What is the same for both backends in all rounds.
+struct Pace {
+    /// How many passes a lap has.
+    passes: u64,
+    /// How long the other process waits before it sends: more than a pass takes, so that the
+    /// message finds this one asleep.
+    delay: Duration,
+}
+
+impl Pace {
+    fn find(task: Task, extent: &Extent) -> io::Result<Self> {
+        let slower = |delay| {
+            let mut arena = Arena::open(task, delay)?;
+            let both = [arena.run(Poll::new(), 1)?, arena.run(Select::new(), 1)?];
+            let pass = both.map(|run| run.pass).into_iter().fold(0.0, f64::max);
+            let wall = both.map(|run| run.wall).into_iter().max().unwrap_or_default();
+            io::Result::Ok((pass, wall.as_nanos() as f64 / LAPS as f64))
+        };
+        let (mut pass, _) = slower(Duration::ZERO)?;
+        let mut delay = Duration::ZERO;
+        if task.scenario.work == Work::Sleep {
+            delay = Duration::from_nanos(3 * pass as u64) + Duration::from_micros(100);
+            // A sleep takes time as well, though it does not count.
+            (_, pass) = slower(delay)?;
+        }
+        let passes = task.time(extent).as_nanos() as f64 / pass / LAPS as f64;
+        Ok(Self { passes: passes.clamp(1.0, 2000.0) as u64, delay })
+    }
 }
 
 /// Whether both did the same: a time is nothing without.

@@ -3,7 +3,7 @@
 use super::{
     data::{Point, Report, Series},
     findings::{self, thousands, time},
-    plan::Group,
+    plan::{Group, Work},
     plot::{self, Width},
     stats::Faster,
 };
@@ -15,6 +15,8 @@ use serde::Serialize;
 struct Section {
     title: &'static str,
     description: &'static str,
+    /// What the figures of it come to.
+    sum: Option<String>,
     unit: &'static str,
     series: Vec<Shown>,
 }
@@ -81,7 +83,9 @@ pub(crate) fn render(report: &Report) -> Result<String, minijinja::Error> {
         machine => serialized(&report.machine),
         loaded => report.machine.is_loaded(),
         extent => serialized(&report.extent),
+        plain => findings::PLAIN,
         rule => findings::rule(report.extent.rounds),
+        slept => slept(&report.series),
         seconds => format!("{:.0}", report.seconds),
         headline => &report.headline,
         advice => serialized(&report.advice),
@@ -95,6 +99,18 @@ pub(crate) fn render(report: &Report) -> Result<String, minijinja::Error> {
     })
 }
 
+/// Of the passes whose wait was to sleep, how many percent did.
+fn slept(series: &[Series]) -> Option<String> {
+    let points = series
+        .iter()
+        .filter(|series| series.scenario.work == Work::Sleep)
+        .flat_map(|series| &series.points);
+    let (slept, passes) = points.fold((0.0, 0), |(slept, passes), point| {
+        (slept + point.slept * point.passes as f64, passes + point.passes)
+    });
+    (passes > 0).then(|| format!("{:.1}", 100.0 * slept / passes as f64))
+}
+
 fn serialized(data: &impl Serialize) -> Value {
     Value::from(Serde(data))
 }
@@ -104,6 +120,7 @@ fn section(report: &Report, group: Group, sizes: &[usize]) -> Section {
     Section {
         title: group.title(),
         description: group.description(),
+        sum: report.saving.clone().filter(|_| group == Group::DefaultScan),
         unit: group.unit(),
         series: of_group.map(|series| shown(series, sizes)).collect(),
     }

@@ -49,7 +49,9 @@ pub(crate) fn overview(series: &[Series], width: Width) -> Option<Document> {
     plot.ratio_grid(&y, [left, right]);
     plot.size_ticks(&x, [top, bottom], true);
     for (index, series) in shown.iter().enumerate() {
-        plot.band(&x, &y, series, &format!("line-{index}"), |point| point.found.ratio);
+        // All of the spread of all of them would hide the lines.
+        let half = |point: &Point| point.found.ratio.quartiles;
+        plot.band(&x, &y, series, &format!("line-{index}"), half);
     }
     plot.line("one", (left, y.at(1.0)), (right, y.at(1.0)));
     for (index, series) in shown.iter().enumerate() {
@@ -67,9 +69,12 @@ pub(crate) fn overview(series: &[Series], width: Width) -> Option<Document> {
         plot.text("", (x + 38.0, y + 4.5), "start", &full_title(&series.scenario));
     }
     let height = bottom + 62.0 + 22.0 * rows as f64;
-    let about = "Time of select for 1 of poll, against the number of watched descriptors; the \
-                 table below has the same figures.";
-    Some(plot.document(size, height, about))
+    let found = shown
+        .iter()
+        .map(|series| format!(" {}: {}.", full_title(&series.scenario), series.finding));
+    let about = "Time of select for 1 of poll, against the number of watched descriptors.";
+    let about = about.to_owned() + &found.collect::<String>();
+    Some(plot.document(size, height, &about))
 }
 
 /// The overview as a file of its own.
@@ -90,13 +95,13 @@ pub(crate) fn scenario(series: &Series) -> Option<Document> {
     plot.text("note", (left, top - 12.0), "start", &format!("time of a {unit}"));
     plot.text("poll", (right - 68.0, top - 12.0), "end", "● poll");
     plot.text("select", (right, top - 12.0), "end", "■ select");
-    for tick in times.decades() {
+    for tick in times.ticks() {
         plot.line("grid", (left, times.at(tick)), (right, times.at(tick)));
         plot.text("tick", (left - 6.0, times.at(tick) + 4.0), "end", &decade(tick));
     }
     plot.size_ticks(&x, [top, middle], false);
-    plot.band(&x, &times, series, "poll", |point| point.poll);
-    plot.band(&x, &times, series, "select", |point| point.select);
+    plot.band(&x, &times, series, "poll", |point| point.poll.spread());
+    plot.band(&x, &times, series, "select", |point| point.select.spread());
     plot.curve(&x, &times, series, "poll", 0, |point| point.poll);
     plot.curve(&x, &times, series, "select", 1, |point| point.select);
 
@@ -105,7 +110,7 @@ pub(crate) fn scenario(series: &Series) -> Option<Document> {
     plot.text("note", (left, below - 8.0), "start", "select for 1 of poll");
     plot.ratio_grid(&y, [left, right]);
     plot.size_ticks(&x, [below, bottom], true);
-    plot.band(&x, &y, series, "ratio", |point| point.found.ratio);
+    plot.band(&x, &y, series, "ratio", |point| point.found.ratio.spread());
     plot.line("one", (left, y.at(1.0)), (right, y.at(1.0)));
     plot.curve(&x, &y, series, "ratio", 0, |point| point.found.ratio);
     let about = format!(
@@ -159,6 +164,24 @@ impl Log {
         (self.from * 0.999..=self.to * 1.001).contains(&value)
     }
 
+    /// The powers of ten on it; with what is between them where they are few.
+    fn ticks(&self) -> Vec<f64> {
+        let decades: Vec<f64> = self.decades().collect();
+        if decades.len() > 1 {
+            return decades;
+        }
+        let mut ticks: Vec<f64> = Vec::new();
+        for digits in [1.0, 2.0, 5.0, 3.0, 1.5, 7.0, 2.5, 4.0] {
+            let values = (-1..12).map(|power| digits * 10_f64.powi(power));
+            for value in values.filter(|value| self.has(*value)) {
+                if ticks.iter().all(|tick| (self.at(*tick) - self.at(value)).abs() >= 24.0) {
+                    ticks.push(value);
+                }
+            }
+        }
+        ticks
+    }
+
     /// The powers of ten on it.
     fn decades(&self) -> impl Iterator<Item = f64> {
         (-1..12).map(|power| 10_f64.powi(power)).filter(|value| self.has(*value))
@@ -167,7 +190,7 @@ impl Log {
 
 /// `1 µs` for 1000.
 fn decade(nanoseconds: f64) -> String {
-    time(nanoseconds).replace(".00", "").replace(".0", "")
+    time(nanoseconds).replace(".00", "").replace(".0", "").replace(".50", ".5")
 }
 
 /// A plot while it is drawn. What is drawn stays inside of the panel that was named last.
@@ -248,11 +271,11 @@ impl Plot {
         y: &Log,
         series: &Series,
         class: &str,
-        figure: impl Fn(&Point) -> Figure,
+        range: impl Fn(&Point) -> [f64; 2],
     ) {
         let points = &series.points;
-        let upper = points.iter().map(|point| place(x, y, point, figure(point).most));
-        let lower = points.iter().rev().map(|point| place(x, y, point, figure(point).least));
+        let upper = points.iter().map(|point| place(x, y, point, range(point)[1]));
+        let lower = points.iter().rev().map(|point| place(x, y, point, range(point)[0]));
         let around = upper.chain(lower).map(|(x, y)| format!("{x} {y}"));
         let around = format!("M{}Z", around.collect::<Vec<_>>().join("L"));
         let band = Path::new().set("class", "band").set("d", around);

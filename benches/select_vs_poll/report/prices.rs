@@ -3,7 +3,7 @@
 use super::data::Series;
 use serde::Serialize;
 
-/// Nanoseconds on the processor, of poll and of select.
+/// Nanoseconds, of poll and of select.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Price {
     pub(crate) of: &'static str,

@@ -2,15 +2,20 @@
 
 use serde::Serialize;
 
-/// A median, and the least and the greatest sample.
+/// A median, the least and the greatest sample, and between which the middle half of them is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Figure {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
+    pub(crate) quartiles: [f64; 2],
 }
 
 impl Figure {
+    pub(crate) fn spread(&self) -> [f64; 2] {
+        [self.least, self.most]
+    }
+
     /// The figure of some samples.
     ///
     /// # Panics
@@ -19,14 +24,18 @@ impl Figure {
     pub(crate) fn of(samples: impl IntoIterator<Item = f64>) -> Self {
         let mut samples: Vec<f64> = samples.into_iter().collect();
         samples.sort_by(f64::total_cmp);
-        let (least, most) = (samples[0], samples[samples.len() - 1]);
-        let half = samples.len() / 2;
-        let median = if samples.len() % 2 == 1 {
-            samples[half]
-        } else {
-            f64::midpoint(samples[half - 1], samples[half])
+        let last = samples.len() - 1;
+        let at = |share: f64| {
+            let place = share * last as f64;
+            let (below, above) = (samples[place.floor() as usize], samples[place.ceil() as usize]);
+            below + (above - below) * place.fract()
         };
-        Self { median, least, most }
+        Self {
+            median: at(0.5),
+            least: samples[0],
+            most: samples[last],
+            quartiles: [at(0.25), at(0.75)],
+        }
     }
 }
 

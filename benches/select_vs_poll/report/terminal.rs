@@ -3,7 +3,7 @@
 
 use super::{
     data::{Point, Report, Series},
-    findings,
+    findings::{self, PLAIN},
     plan::{Group, LeftOut},
     stats::Faster,
 };
@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 
 const BOLD: Style = Style::new().bold();
+const TEXT: Style = Style::new();
 const DIM: Style = Style::new().dimmed();
 const POLL: Style = AnsiColor::Cyan.on_default();
 const SELECT: Style = AnsiColor::Yellow.on_default();
@@ -25,8 +26,8 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     paragraph(
         out,
         &format!(
-            "Median of {} rounds [least-most]. Time on the processor, for the same work. Above 1 \
-             poll is faster, below 1 select. With a star: {}.",
+            "Median of {} rounds [least-most], for the same work. Above 1 poll is faster, below 1 \
+             select. With a star: {}. {PLAIN}",
             report.extent.rounds,
             findings::rule(report.extent.rounds)
         ),
@@ -36,6 +37,10 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
             report.series.iter().filter(|series| series.scenario.group == group).collect();
         if !series.is_empty() {
             table(out, group, &series)?;
+        }
+        if let Some(saving) = report.saving.as_deref().filter(|_| group == Group::DefaultScan) {
+            writeln!(out)?;
+            paragraph(out, saving)?;
         }
     }
     heading(out, "Crossover points")?;
@@ -55,9 +60,11 @@ pub(crate) fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let because = format!("{} ({}).", advice.take, advice.because);
         indented(out, &format!("{}: ", advice.program), &because)?;
     }
-    writeln!(out, "\n{BOLD}{}{BOLD:#}", report.headline)?;
+    writeln!(out)?;
+    indented(out, &report.headline, "")?;
     if report.machine.is_loaded() {
-        paragraph(out, "\nOthers used this machine meanwhile: repeat it when they do not.")?;
+        writeln!(out)?;
+        paragraph(out, "Others used this machine meanwhile: repeat it when they do not.")?;
     }
     Ok(())
 }
@@ -110,10 +117,11 @@ fn paragraph(out: &mut impl Write, text: &str) -> io::Result<()> {
 
 /// A paragraph that begins with `first`, and whose other lines are indented by two.
 fn indented(out: &mut impl Write, first: &str, text: &str) -> io::Result<()> {
-    let mut width = first.chars().count();
-    write!(out, "{BOLD}{first}{BOLD:#}")?;
+    let words = |text| str::split(text, ' ').filter(|word| !word.is_empty());
+    let words = words(first).map(|word| (BOLD, word)).chain(words(text).map(|word| (TEXT, word)));
     let indent = if first.is_empty() { "" } else { "  " };
-    for (index, word) in text.split(' ').enumerate() {
+    let mut width = 0;
+    for (index, (style, word)) in words.enumerate() {
         let length = word.chars().count();
         if width + 1 + length > LINE {
             write!(out, "\n{indent}")?;
@@ -122,7 +130,7 @@ fn indented(out: &mut impl Write, first: &str, text: &str) -> io::Result<()> {
             write!(out, " ")?;
             width += 1;
         }
-        write!(out, "{word}")?;
+        write!(out, "{style}{word}{style:#}")?;
         width += length;
     }
     writeln!(out)

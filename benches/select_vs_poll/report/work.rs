@@ -6,13 +6,14 @@ use super::{
     stats::Figure,
     waker::{self, Waker},
 };
-use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor};
+use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor, Scan};
 use nix::{
     sys::resource::{UsageWho, getrusage},
     time::{ClockId, clock_gettime},
 };
 use std::{
     cell::Cell,
+    collections::VecDeque,
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd},
@@ -32,8 +33,6 @@ struct Tally {
     writes: Cell<u64>,
     bytes: Cell<u64>,
     lost: Cell<bool>,
-    /// How long the other process waits before it answers.
-    delay: Cell<Duration>,
 }
 
 impl Tally {
@@ -51,8 +50,8 @@ fn count(cell: &Cell<u64>, more: usize) {
 struct Player {
     tally: Rc<Tally>,
     wants_to_write: bool,
-    /// At the other end is the other process.
-    is_woken: bool,
+    /// At the other end is the other process, which is to wait for so long before it sends.
+    wakes_after: Option<Duration>,
 }
 
 impl Dispatcher for Player {
@@ -68,11 +67,10 @@ impl Dispatcher for Player {
         if length == 0 {
             return Ok(());
         }
-        if self.is_woken {
-            cx.send(&waker::request(self.tally.delay.get()))?;
-        } else {
-            cx.send(&buffer[..length])?;
-        }
+        match self.wakes_after {
+            Some(delay) => cx.send(&waker::request(delay))?,
+            None => cx.send(&buffer[..length])?,
+        };
         Ok(())
     }
 
@@ -96,7 +94,7 @@ pub(crate) struct Arena {
     channels: Vec<(Channel, Player)>,
     tally: Rc<Tally>,
     _waker: Option<Waker>,
-    _unwatched: Vec<UnixStream>,
+    _unwatched: Vec<(UnixStream, Option<Duration>)>,
 }
 
 /// What a measurement has found.
@@ -108,52 +106,57 @@ pub(crate) struct Run {
     pub(crate) bytes: u64,
     /// How often the process gave up the processor of its own accord.
     pub(crate) sleeps: u64,
-    /// Time on the processor for one pass, in nanoseconds: the median of the laps.
-    pub(crate) cpu_per_pass: f64,
-    /// The time that went by for all passes.
+    /// Nanoseconds for one pass.
+    pub(crate) pass: f64,
+    /// The time that went by for all of them.
     pub(crate) wall: Duration,
 }
 
-/// A measurement has so many laps of the same number of passes. The median of them is not bothered
-/// by what disturbs some.
+/// A measurement has so many laps of the same number of passes, so that what disturbs some does not
+/// count.
 pub(crate) const LAPS: u64 = 9;
 
+/// The least number of passes before those that are measured: until a new channel that is quiet is
+/// no more taken for one that will be busy soon.
+pub(crate) fn warm_up(scan: Scan) -> u64 {
+    if scan == Scan::Plain { 1 } else { 256 }
+}
+
 impl Arena {
-    pub(crate) fn open(task: Task) -> io::Result<Self> {
+    /// Opens them. `delay` is how long the other process waits before it sends.
+    pub(crate) fn open(task: Task, delay: Duration) -> io::Result<Self> {
         let tally = Rc::new(Tally::default());
         let mut pairs = sockets::open(task.scenario.numbers, task.n + SPARE)?;
-        // In the middle is where what happens is nobody's advantage.
-        let [woken, theirs] = pairs.remove(pairs.len() / 2);
-        if let Work::Ready(_) = task.scenario.work {
-            send_messages(&mut pairs, task.active)?;
-        }
-        let mut watched: Vec<(UnixStream, bool)> =
-            pairs.into_iter().flatten().map(|socket| (socket, false)).collect();
-        let mut unwatched = Vec::new();
+        let (mut watched, mut unwatched) = (VecDeque::new(), Vec::new());
         let mut waker = None;
         if task.scenario.work == Work::Sleep {
-            // One of the sockets is that of the other process instead.
-            unwatched.extend(watched.pop().map(|(socket, _)| socket));
-            (&woken).write_all(&waker::request(Duration::ZERO))?;
+            let [ours, theirs] = pairs.remove(pairs.len() / 2);
+            (&ours).write_all(&waker::request(delay))?;
             waker = Some(Waker::start(theirs)?);
-            watched.push((woken, true));
-        } else {
-            unwatched.extend([woken, theirs]);
+            watched.push_back((ours, Some(delay)));
         }
+        // Without the last pair, or, so that a single message is in the middle, without one socket
+        // at each end.
+        let is_ready = matches!(task.scenario.work, Work::Ready(_));
+        let centred = is_ready && task.active == 1 && pairs.len() % 2 == 1;
+        if is_ready {
+            let used = if centred { pairs.len() } else { pairs.len() - 1 };
+            send_messages(&mut pairs[..used], task.active)?;
+        }
+        watched.extend(pairs.into_iter().flatten().map(|socket| (socket, None)));
+        if centred {
+            unwatched.extend(watched.pop_front());
+        }
+        unwatched.extend(watched.drain(task.n..));
+        let mut watched = Vec::from(watched);
         watched.sort_by_key(|(socket, _)| socket.as_raw_fd());
         assert_eq!(watched.len(), task.n);
-        let channels = watched.into_iter().map(|(socket, is_woken)| {
+        let channels = watched.into_iter().map(|(socket, wakes_after)| {
             let tally = Rc::clone(&tally);
-            Ok((Channel::new(socket)?, Player { tally, wants_to_write: false, is_woken }))
+            Ok((Channel::new(socket)?, Player { tally, wants_to_write: false, wakes_after }))
         });
         let channels = channels.collect::<io::Result<_>>()?;
         Ok(Self { task, channels, tally, _waker: waker, _unwatched: unwatched })
-    }
-
-    /// How long the other process waits before it sends; more than a pass takes, so that the
-    /// message finds this one asleep.
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        self.tally.delay.set(delay);
     }
 
     /// Measures laps of so many passes each, after one that is not measured.
@@ -161,7 +164,8 @@ impl Arena {
         if let Work::Look { queues } = self.task.scenario.work {
             return self.look(backend, queues, passes);
         }
-        let mut reactor = Reactor::with_backend(backend);
+        let scan = self.task.scenario.scan();
+        let mut reactor = Reactor::builder().backend(backend).scan(scan).build();
         let keys = self
             .channels
             .drain(..)
@@ -187,7 +191,7 @@ impl Arena {
         };
         let events = || self.tally.events(scenario.work);
         let mut goal = events();
-        let mut lap = || {
+        let mut play = |passes| {
             for _ in 0..passes {
                 for key in &toggled {
                     if let Some(player) = reactor.get_mut(*key) {
@@ -204,9 +208,9 @@ impl Arena {
             }
             Ok(())
         };
-        lap()?;
+        play(passes.max(warm_up(scenario.scan())))?;
         let (first_event, first_byte) = (events(), self.tally.bytes.get());
-        let run = measure(passes, lap)?;
+        let run = measure(scenario.work, passes, || play(passes))?;
         let (events, bytes) = (events() - first_event, self.tally.bytes.get() - first_byte);
         Ok(Run { events, bytes, ..run })
     }
@@ -227,26 +231,31 @@ impl Arena {
             Ok(())
         };
         lap()?;
-        let run = measure(passes, lap)?;
+        let run = measure(self.task.scenario.work, passes, lap)?;
         Ok(Run { events, ..run })
     }
 }
 
 /// Times laps of so many passes each.
-fn measure(passes: u64, mut lap: impl FnMut() -> io::Result<()>) -> io::Result<Run> {
-    let mut laps = [0.0; LAPS as usize];
+///
+/// While nothing sleeps it is the time that goes by, of the fastest lap: others can only add to it.
+/// A sleep must not count, so with one it is the time on the processor, of the median lap: where a
+/// machine has not enough of them for everybody, that clock errs in both directions.
+fn measure(work: Work, passes: u64, mut lap: impl FnMut() -> io::Result<()>) -> io::Result<Run> {
+    let (mut walls, mut cpus) = ([0.0; LAPS as usize], [0.0; LAPS as usize]);
     let (sleeps_before, start) = (sleeps()?, Instant::now());
-    for time in &mut laps {
-        let before = cpu_time()?;
+    for (wall, cpu) in walls.iter_mut().zip(&mut cpus) {
+        let (wall_before, cpu_before) = (Instant::now(), cpu_time()?);
         lap()?;
-        *time = (cpu_time()? - before).as_nanos() as f64 / passes as f64;
+        *cpu = (cpu_time()? - cpu_before).as_nanos() as f64 / passes as f64;
+        *wall = wall_before.elapsed().as_nanos() as f64 / passes as f64;
     }
     Ok(Run {
         passes: passes * LAPS,
         events: 0,
         bytes: 0,
         sleeps: (sleeps()? - sleeps_before).unsigned_abs(),
-        cpu_per_pass: Figure::of(laps).median,
+        pass: if work == Work::Sleep { Figure::of(cpus).median } else { Figure::of(walls).least },
         wall: start.elapsed(),
     })
 }
@@ -263,12 +272,17 @@ fn send_messages(pairs: &mut [[UnixStream; 2]], active: usize) -> io::Result<()>
     Ok(())
 }
 
-/// `count` positions below `length`, each in the middle of its share.
+/// `count` positions below `length`, evenly spread, and the same from either end: a backend may go
+/// through its table in both directions.
 fn spread(count: usize, length: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |index| (2 * index + 1) * length / (2 * count))
+    let from_below = move |index| (2 * index + 1) * length / (2 * count);
+    (0..count).map(move |index| {
+        let from_above = count - 1 - index;
+        if index <= from_above { from_below(index) } else { length - 1 - from_below(from_above) }
+    })
 }
 
-/// What this thread has used of the processor. Others do not disturb it as they do the wall clock.
+/// What this thread has used of the processor.
 fn cpu_time() -> io::Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }

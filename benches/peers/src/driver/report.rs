@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     peer::Method,
-    peers::{Entry, Kind},
+    peers::{Entry, Kind, OURS},
     spec::Spec,
 };
 use std::fmt::{self, Write};
@@ -102,7 +102,10 @@ fn peers(out: &mut String, results: &Results) -> fmt::Result {
         "\nThe bare loops are no reactors but limits: what the system call costs, and nothing \
          else. mio poll and polling poll are built with `--cfg mio_unsupported_force_poll_poll` and \
          `--cfg polling_test_poll_backend`. CPython select is `asyncore.poll`, CPython poll is \
-         `asyncore.poll2`.\n"
+         `asyncore.poll2`.\n\n\
+         asyncore-rs is the library as it comes: where it pays, it looks at what was busy lately \
+         first. asyncore-rs plain has that off (`Scan::Plain`), and asyncore-rs half gives half of \
+         the time to the others (`Builder::cold_share`).\n"
     )
 }
 
@@ -114,13 +117,14 @@ fn losses(out: &mut String, results: &Results) -> fmt::Result {
     writeln!(
         out,
         "## Where we lose\n\nWho is faster than us, or takes less, and how many times, from \
-         {PARITY} on. In brackets: at least one round says the opposite.\n\n\
+         {PARITY} on. In brackets: at least one round says the opposite. (asyncore-rs plain is \
+         what can be chosen instead, and is not in this table.)\n\n\
          | work | figure | ours | to poll and select | to epoll | to bare poll and select |\n\
          |---|---|---|---|---|---|"
     )?;
     for work in &results.works {
         for figure in work.figures() {
-            for ours in work.measured().filter(|row| row.entry.kind == Kind::Ours) {
+            for ours in work.measured().filter(|row| row.entry.library == OURS) {
                 let to = |kind: fn(&Entry) -> bool| {
                     let rows: Vec<&Row> = work.measured().filter(|row| kind(&row.entry)).collect();
                     beaten_by(ours, &rows, figure)
@@ -178,11 +182,10 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
     for judgement in &judgements {
         writeln!(
             out,
-            "| {} | {} | {}{} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             judgement.spec,
             meaning(judgement.spec, judgement.figure),
             judgement.ours,
-            if judgement.stands_in { " *" } else { "" },
             judgement.against,
             precise(judgement.at_most),
             precisely(judgement.reached),
@@ -191,9 +194,6 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
     }
     let missed = judgements.iter().filter(|judgement| !judgement.is_met()).count();
     writeln!(out, "\n{missed} of {} are missed.", judgements.len())?;
-    if judgements.iter().any(|judgement| judgement.stands_in) {
-        writeln!(out, "\\* The target is about the hot set, which there is not yet.")?;
-    }
     writeln!(out)
 }
 

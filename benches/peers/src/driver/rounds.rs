@@ -76,14 +76,15 @@ pub(crate) fn run(
 
 /// All rounds of one work.
 fn work(plan: &Plan, spec: Spec, entries: &[Entry], programs: &Programs) -> Vec<Row> {
-    let mut rows: Vec<Row> =
-        entries.iter().map(|entry| Row { entry: *entry, outcomes: Ok(Vec::new()) }).collect();
+    let entries = entries.iter().copied().filter(|entry| entry.takes_part_in(&spec));
+    let mut rows: Vec<Row> = entries.map(|entry| Row { entry, outcomes: Ok(Vec::new()) }).collect();
     for round in 0..plan.rounds() {
         for index in 0..rows.len() {
             // Nobody is always the first, nor always after the same one.
-            let index = (index + round * 5) % entries.len();
+            let index = (index + round * 5) % rows.len();
             let backwards = !round.is_multiple_of(2);
-            let row = &mut rows[if backwards { entries.len() - 1 - index } else { index }];
+            let index = if backwards { rows.len() - 1 - index } else { index };
+            let row = &mut rows[index];
             let Ok(outcomes) = &mut row.outcomes else { continue };
             match one(plan, spec, row.entry, programs) {
                 Ok(outcome) => outcomes.push(outcome),

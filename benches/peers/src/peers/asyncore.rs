@@ -1,13 +1,44 @@
 //! asyncore-rs.
 
 use crate::peer::{Interest, Io, Method, Peer, Shared, Wait, allocated};
-use asyncore::{Backend, Channel, Context, Dispatcher, Key, Reactor};
-use std::{io, os::fd::OwnedFd, time::Duration};
+use asyncore::{Backend, Builder, Channel, Context, Dispatcher, Key, Reactor, Scan};
+use std::{io, marker::PhantomData, os::fd::OwnedFd, time::Duration};
 
-pub(crate) struct Asyncore<B> {
+pub(crate) struct Asyncore<B, C = AsItComes> {
     work: Shared,
     reactor: Reactor<B>,
     keys: Vec<Option<Key<Watched>>>,
+    choice: PhantomData<C>,
+}
+
+/// How the reactor is built.
+pub(crate) trait Choice {
+    fn builder() -> Builder;
+}
+
+/// With the usual choices.
+pub(crate) struct AsItComes;
+/// One system call on everything.
+pub(crate) struct Plain;
+/// Half of the time for those that are not busy.
+pub(crate) struct Half;
+
+impl Choice for AsItComes {
+    fn builder() -> Builder {
+        Reactor::builder()
+    }
+}
+
+impl Choice for Plain {
+    fn builder() -> Builder {
+        Reactor::builder().scan(Scan::Plain)
+    }
+}
+
+impl Choice for Half {
+    fn builder() -> Builder {
+        Reactor::builder().cold_share(0.5)
+    }
 }
 
 struct Watched {
@@ -42,16 +73,14 @@ impl Io for &Channel {
     }
 }
 
-impl<B: Backend + Default> Peer for Asyncore<B> {
+impl<B: Backend, C: Choice> Peer for Asyncore<B, C> {
     type Source = Channel;
     /// The dispatcher, and a key that most programs would not keep.
     const OWN: usize = allocated::<Watched>() + size_of::<Option<Key<Watched>>>();
 
     fn new(work: Shared, _: Method) -> io::Result<Self> {
-        // HOT SET: once the builder has an option for it, it is set here, for rows of their own in
-        // `peers::ALL` (one with, one without, on either backend).
-        let reactor = Reactor::builder().backend(B::default()).build();
-        Ok(Self { work, reactor, keys: Vec::new() })
+        let reactor = C::builder().backend(B::default()).build();
+        Ok(Self { work, reactor, keys: Vec::new(), choice: PhantomData })
     }
 
     fn source(fd: OwnedFd) -> io::Result<Channel> {
