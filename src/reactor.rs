@@ -14,6 +14,20 @@ use std::{
 ///
 /// Single-threaded: channels are added, served and closed on one thread, without locks.
 ///
+/// # After a fork
+///
+/// A reactor goes on in both processes: the kernel knows nothing of it between two waits. The child
+/// has the same channels, and what they have open is shared: what one process reads the other does
+/// not, a connection that waits is accepted by one of them, and closing a channel ends the
+/// connection only when both have. The child closes what it does not serve, for instance by
+/// [`close_all`](Self::close_all). What is queued is in both and would be sent twice.
+///
+/// A [`Remote`] stays with the parent, and is refused in the child. There
+/// [`remote`](Self::remote) makes another.
+///
+/// This holds for `fork(3)`, on the thread that has the reactor and while no callback runs. In a
+/// process with other threads, the child may do little but `exec`: see its manual.
+///
 /// # Examples
 ///
 /// ```
@@ -185,10 +199,13 @@ impl<B: Backend> Reactor<B> {
     ///
     /// Those of `socketpair(2)`, and of [`add_channel`](Self::add_channel).
     pub fn remote(&mut self) -> io::Result<Remote> {
-        if let Some(remote) = &self.remote
+        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.is_ours())
             && self.map.own.is_some_and(|key| self.map.slab.contains(key))
         {
             return Ok(remote.clone());
+        }
+        if let Some(of_the_parent) = self.map.own.take() {
+            self.map.close_channel(of_the_parent);
         }
         let (remote, channel, ear) = Remote::new()?;
         self.map.own = Some(self.map.add_channel(channel, ear)?.untyped());

@@ -14,10 +14,11 @@ use nix::{
 use std::{
     cell::RefCell,
     io::{self, IoSlice, IoSliceMut, Read, Write},
-    net::{Shutdown, TcpListener},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::{UnixDatagram, UnixStream},
     process::{Command, Stdio},
     rc::Rc,
+    time::Duration,
 };
 
 /// Every callback is the default.
@@ -93,6 +94,38 @@ on_both_backends! {
         reactor.poll(None).unwrap();
         assert_eq!(log.take(), ["a.connect", "a.read hello"]);
         assert_quiet(&mut reactor);
+    }
+
+    /// Two reactors on one address: each connection comes to one of them, and each of them has some.
+    #[cfg(target_os = "linux")]
+    fn sockets_that_say_so_share_a_port<B>() {
+        let listener = || Channel::create_socket(Family::Inet, Type::Stream).unwrap();
+        let (first, second, third) = (listener(), listener(), listener());
+        first.set_reuse_port().unwrap();
+        first.bind("127.0.0.1:0").unwrap();
+        first.listen(100).unwrap();
+        let address = first.local_addr().unwrap().as_inet().unwrap();
+        second.set_reuse_port().unwrap();
+        second.bind(address).unwrap();
+        second.listen(100).unwrap();
+        // Reusing an address is not sharing it.
+        third.set_reuse_addr().unwrap();
+        assert_eq!(name_of(&third.bind(address).unwrap_err()), "EADDRINUSE");
+
+        let log = Log::default();
+        let mut reactors = [("first", first), ("second", second)].map(|(name, listener)| {
+            let mut reactor = reactor::<B>();
+            reactor.add_channel(listener, Probe::new(name, &log)).unwrap();
+            reactor
+        });
+        // That all of 64 come to the same one happens once in 2^63 times.
+        let clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for reactor in &mut reactors {
+            while reactor.poll(Some(Duration::ZERO)).unwrap() > 0 {}
+        }
+        let counts = ["first.accepted", "second.accepted"].map(|entry| log.count(entry));
+        assert_eq!(counts.iter().sum::<usize>(), clients.len());
+        assert!(!counts.contains(&0), "{counts:?}");
     }
 
     fn close_when_sent_delivers_though_input_was_left_unread<B>() {

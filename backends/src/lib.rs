@@ -46,6 +46,7 @@ mod bet;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
+mod fork;
 mod hot_set;
 #[cfg(feature = "poll")]
 mod poll;
@@ -55,6 +56,7 @@ mod transfer;
 mod unread;
 
 pub use accept::accept;
+pub use fork::forks;
 pub use hot_set::{HotSet, Scan};
 #[cfg(feature = "poll")]
 pub use poll::Poll;

@@ -2,6 +2,7 @@
 //! an orderly end on a signal, and TLS.
 #![allow(dead_code, reason = "each example uses its part")]
 
+pub(crate) mod stdio;
 pub(crate) mod tls;
 
 use asyncore::{
@@ -48,20 +49,30 @@ macro_rules! run_on {
 }
 pub(crate) use run_on;
 
-/// Listens at `address` and says so; `server` is given the connections, until a signal comes.
+/// Listens at `address`; `server` is given the connections, until a signal comes.
 pub(crate) fn serve<B: Backend, D: Dispatcher>(
-    mut reactor: Reactor<B>,
+    reactor: Reactor<B>,
     address: &Address,
     server: D,
 ) -> io::Result<()> {
-    stop_on_signals(&mut reactor)?;
     let listener = Channel::create_socket(Family::of(address), Type::Stream)?;
     listener.set_reuse_addr()?;
     listener.bind(address)?;
     listener.listen(1024)?;
+    run_until_signal(reactor, listener, server)
+}
+
+/// Says where `channel` is bound; `dispatcher` serves it until a signal comes.
+pub(crate) fn run_until_signal<B: Backend, D: Dispatcher>(
+    mut reactor: Reactor<B>,
+    channel: Channel,
+    dispatcher: D,
+) -> io::Result<()> {
+    stop_on_signals(&mut reactor)?;
+    let address = channel.local_addr()?;
     // Nobody may be reading what is printed; the server goes on.
-    let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
-    reactor.add_channel(listener, server)?;
+    let _ = writeln!(io::stdout(), "listening on {address}");
+    reactor.add_channel(channel, dispatcher)?;
     reactor.run()?;
     reactor.close_all()?;
     if let Address::Unix(path) = address {

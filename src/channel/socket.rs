@@ -80,6 +80,26 @@ impl Channel {
         Ok(socket::setsockopt(&self.open_fd()?, sockopt::ReuseAddr, &true)?)
     }
 
+    /// Lets several sockets be bound to one address, if all of them say so before they are bound
+    /// (`SO_REUSEPORT`). This is how several reactors, each on a thread of its own, serve one port.
+    ///
+    /// On Linux and FreeBSD the kernel spreads connections and datagrams over the sockets, by a hash
+    /// of the addresses: a peer's datagrams all come to the same one, and how busy each is counts for
+    /// nothing. A listener that closes takes the connections with it that it had not accepted.
+    /// Elsewhere one of the sockets may get everything.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`. Unix sockets cannot share a path, whether it is refused here or by
+    /// [`bind`](Self::bind).
+    pub fn set_reuse_port(&self) -> io::Result<()> {
+        #[cfg(not(target_os = "freebsd"))]
+        use sockopt::ReusePort;
+        #[cfg(target_os = "freebsd")]
+        use sockopt::ReusePortLb as ReusePort;
+        Ok(socket::setsockopt(&self.open_fd()?, ReusePort, &true)?)
+    }
+
     /// Binds the socket to an address; port 0 lets the kernel choose, and
     /// [`local_addr`](Self::local_addr) says what it chose.
     ///

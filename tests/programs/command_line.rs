@@ -13,12 +13,24 @@ pub(crate) const TESTS: &[Test] = tests![
     a_port_in_use,
     an_address_that_is_none,
     a_directory_that_is_none,
+    a_side_for_the_broker,
     two_addresses_for_the_proxy,
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 7] =
-    ["chat_server", "echo_server", "echo_client", "http_client", "proxy", "smtp_sink", "tls_echo"];
+const PROGRAMS: [&str; 11] = [
+    "chat_server",
+    "echo_server",
+    "echo_client",
+    "file_broker",
+    "http_client",
+    "many_cores",
+    "proxy",
+    "run_child",
+    "smtp_sink",
+    "syslog_sink",
+    "tls_echo",
+];
 
 /// An example with a value of `--backend` that the caller chose, or with none.
 fn run(name: &str, arguments: &[&str]) -> Finished {
@@ -39,7 +51,7 @@ fn help_is_on_stdout(backend: &str) {
 
 fn a_backend_that_does_not_exist(backend: &str) {
     for name in PROGRAMS {
-        let finished = run(name, &["http://127.0.0.1:1/", "--backend", "epoll"]);
+        let finished = run(name, &["--backend", "epoll", "http://127.0.0.1:1/"]);
         // The message says what there is to choose from.
         let stdout = finished.failed(2, &["'epoll'", "--backend", backend]).stdout;
         assert_eq!(stdout, b"");
@@ -68,11 +80,13 @@ fn a_port_in_use(backend: &str) {
 }
 
 fn an_address_that_is_none(backend: &str) {
-    let programs: [(&str, &[&str]); 4] = [
+    let programs: [(&str, &[&str]); 6] = [
         ("chat_server", &[]),
         ("echo_server", &[]),
         ("echo_client", &[]),
+        ("many_cores", &[]),
         ("smtp_sink", &["--dir", "."]),
+        ("syslog_sink", &[]),
     ];
     for (name, options) in programs {
         for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "localhost:80", ""] {
@@ -89,6 +103,17 @@ fn a_directory_that_is_none(backend: &str) {
         assert_eq!(finished.failed(1, &["smtp_sink", directory]).stdout, b"");
     }
     Program::run(&mut example("smtp_sink", backend)).failed(2, &["--dir <DIR>", "Usage"]);
+}
+
+fn a_side_for_the_broker(backend: &str) {
+    let run = |arguments: &[&str]| Program::run(example("file_broker", backend).args(arguments));
+    run(&["x"]).failed(2, &["--dir <DIR>|--get <NAME>", "Usage"]);
+    run(&["x", "--dir", ".", "--get", "y"]).failed(2, &["cannot be used with", "Usage"]);
+    run(&["x", "--get", "y", "--uid", "0"]).failed(2, &["cannot be used with", "Usage"]);
+    run(&["/no/such/socket", "--get", "y"]).failed(1, &["file_broker: /no/such/socket: No such"]);
+    for directory in ["/no/such/directory", "/dev/null"] {
+        run(&["x", "--dir", directory]).failed(1, &["file_broker: x: ", directory]);
+    }
 }
 
 fn two_addresses_for_the_proxy(backend: &str) {

@@ -10,12 +10,16 @@ mod chat_server;
 mod command_line;
 mod echo_client;
 mod echo_server;
+mod file_broker;
 mod http_client;
+mod many_cores;
 mod needs;
 mod porting;
 mod process;
 mod proxy;
+mod run_child;
 mod smtp_sink;
+mod syslog_sink;
 mod system_calls;
 mod tls;
 mod trials;
@@ -30,9 +34,13 @@ fn main() {
         command_line::TESTS,
         echo_client::TESTS,
         echo_server::TESTS,
+        file_broker::TESTS,
         http_client::TESTS,
+        many_cores::TESTS,
         proxy::TESTS,
+        run_child::TESTS,
         smtp_sink::TESTS,
+        syslog_sink::TESTS,
         system_calls::TESTS,
         tls::TESTS,
     ];

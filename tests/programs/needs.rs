@@ -35,12 +35,18 @@ pub(crate) static CURL_HTTPS: Need = Need::new("a curl that speaks HTTPS", || cu
 pub(crate) static OPENSSL: Need = Need::new("openssl", || runs("openssl", &["version"]));
 /// OpenBSD's: others have no `-N`, or it takes a value.
 pub(crate) static NC: Need = Need::new("an nc that has -N", || runs("nc", &["-N", "-h"]));
+/// util-linux's: others cannot be told where to send to.
+pub(crate) static LOGGER: Need = Need::new("util-linux's logger", || {
+    runs("logger", &["--no-act", "--udp", "--server", "::", "x"])
+});
 pub(crate) static SH: Need = Need::new("sh", || runs("sh", &["-c", "ulimit -f 100"]));
 /// With `-D`, which is newer than the rest of what is used.
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
     runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])
 });
+pub(crate) static ROOT: Need = Need::new("root", || nix::unistd::geteuid().is_root());
 pub(crate) static PROC: Need = Need::new("/proc/PID/fd", || Path::new("/proc/self/fd/0").exists());
+pub(crate) static FULL: Need = Need::new("/dev/full", || Path::new("/dev/full").exists());
 pub(crate) static FILES: Need = Need::new("2500 open files", || {
     getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= 2500)
 });

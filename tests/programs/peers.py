@@ -4,6 +4,8 @@ peers.py FUNCTION ARGUMENT...
 """
 
 import concurrent.futures
+import errno
+import logging.handlers
 import os
 import smtplib
 import socket
@@ -354,6 +356,34 @@ def bad_commands(address, directory):
             client.sendmail("me", "you", b"fine\r\n")
             (name,) = os.listdir(directory)
             os.remove(os.path.join(directory, name))
+
+
+def syslog_handler(address, *messages):
+    if not address.startswith("/"):
+        host, port = address.rsplit(":", 1)
+        address = (host, int(port))
+    log = logging.getLogger("peers")
+    log.addHandler(logging.handlers.SysLogHandler(address, facility="local3"))
+    for message in messages:
+        log.error(message)
+
+
+def file_broker_client(address, name, path):
+    with connect(address) as sock:
+        sock.sendall(name.encode() + b"\n")
+        answer, (fd,), _, _ = socket.recv_fds(sock, 100, 10)
+    assert answer == b"ok\n"
+    # The same file, and open for reading alone.
+    assert os.path.samestat(os.fstat(fd), os.stat(path))
+    try:
+        os.write(fd, b"x")
+    except OSError as error:
+        assert error.errno == errno.EBADF
+    else:
+        raise AssertionError("it can be written to")
+    with open(fd, "rb") as file, open(path, "rb") as original:
+        assert file.read() == original.read()
+    print(os.getpid(), os.getuid(), os.getgid())
 
 
 globals()[sys.argv[1]](*sys.argv[2:])
