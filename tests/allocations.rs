@@ -90,6 +90,21 @@ on_both_backends! {
         });
     }
 
+    fn i05_a_busy_few_among_many_allocate_nothing<B>() {
+        let (mut reactor, _keys, mut peers) = echo::<B>();
+        assert_steady(|pass| {
+            // Others every so often, so that some are cold when they become busy.
+            let first = pass / 40 % (CONNECTIONS - 3);
+            let busy = &mut peers[first..first + 3];
+            busy.iter_mut().for_each(|peer| peer.write_all(b"x").unwrap());
+            let mut served = 0;
+            while served < busy.len() {
+                served += reactor.poll(None).unwrap();
+            }
+            busy.iter_mut().for_each(|peer| peer.read_exact(&mut [0]).unwrap());
+        });
+    }
+
     fn i05_changes_of_interest_allocate_nothing<B>() {
         let (mut reactor, keys, mut peers) = echo::<B>();
         assert_steady(|pass| {

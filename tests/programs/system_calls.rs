@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = tests![
     none_while_a_thousand_connections_are_idle needs(STRACE, FILES),
     one_wait_per_pass_however_many_are_ready needs(STRACE, FILES),
     none_for_a_client_that_never_reads needs(STRACE),
+    none_for_a_change_of_interest needs(STRACE),
     only_the_backend_that_was_chosen needs(STRACE),
 ];
 
@@ -59,18 +60,16 @@ impl Traced {
     /// The calls after the one that sends `BEGIN` on and before the one that reads `END`, each as
     /// its kind.
     pub(crate) fn between_the_marks(self) -> Vec<&'static str> {
-        let calls = self.stop();
-        let mut kinds = Vec::new();
-        let mut calls =
-            calls.iter().skip_while(|call| kind(call) != "send" || !call.contains(BEGIN));
-        calls.next().expect("the beginning is marked");
-        for call in calls {
-            if call.contains(END) {
-                return kinds;
-            }
-            kinds.push(kind(call));
-        }
-        panic!("the end is not marked: {kinds:?}");
+        self.calls_between_the_marks().iter().map(|call| kind(call)).collect()
+    }
+
+    fn calls_between_the_marks(self) -> Vec<String> {
+        let mut calls = self.stop();
+        let begin = calls.iter().position(|call| kind(call) == "send" && call.contains(BEGIN));
+        calls.drain(..=begin.expect("the beginning is marked"));
+        let end = calls.iter().position(|call| call.contains(END));
+        calls.truncate(end.expect("the end is marked"));
+        calls
     }
 }
 
@@ -160,15 +159,14 @@ fn one_wait_per_pass_however_many_are_ready(backend: &str) {
     assert_eq!(passes.iter().map(|pass| pass.len()).sum::<usize>(), 2 * 999);
 }
 
-fn none_for_a_client_that_never_reads(backend: &str) {
+/// Writes until the server reads no more, because it cannot write; returns how many bytes.
+fn write_until_refused(deaf: &mut Client, other: &mut Client) -> usize {
     use io::Write;
-    let traced = Traced::start(backend);
-    let (mut deaf, mut other) = (traced.server.connect(), traced.server.connect());
     deaf.0.set_nonblocking(true).unwrap();
-    let mut refused = 0;
+    let (mut written, mut refused) = (0, 0);
     while refused < 100 {
         match deaf.0.write(&[b'x'; 64 << 10]) {
-            Ok(1..) => refused = 0,
+            Ok(count @ 1..) => (written, refused) = (written + count, 0),
             Ok(0) => panic!("nothing was written"),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -177,6 +175,14 @@ fn none_for_a_client_that_never_reads(backend: &str) {
             }
         }
     }
+    deaf.0.set_nonblocking(false).unwrap();
+    written
+}
+
+fn none_for_a_client_that_never_reads(backend: &str) {
+    let traced = Traced::start(backend);
+    let (mut deaf, mut other) = (traced.server.connect(), traced.server.connect());
+    write_until_refused(&mut deaf, &mut other);
     other.exchange(BEGIN);
     for number in 0..100 {
         other.exchange(&format!("message {number}"));
@@ -185,6 +191,23 @@ fn none_for_a_client_that_never_reads(backend: &str) {
     watch_the_silence(&mut other);
     other.exchange(END);
     assert_eq!(traced.between_the_marks(), calls_of(100));
+}
+
+fn none_for_a_change_of_interest(backend: &str) {
+    const ROUNDS: usize = 3;
+    let traced = Traced::start(backend);
+    let (mut client, mut other) = (traced.server.connect(), traced.server.connect());
+    other.exchange(BEGIN);
+    for _ in 0..ROUNDS {
+        // While it serves the other, it waits until it can write to this one; and then no more.
+        let written = write_until_refused(&mut client, &mut other);
+        client.0.read_exact(&mut vec![0; written]).unwrap();
+    }
+    other.exchange(END);
+    let calls = traced.calls_between_the_marks();
+    let others = calls.iter().filter(|call| !["wait", "recv", "send"].contains(&kind(call)));
+    let others: Vec<_> = others.filter(|call| kind(call) != "memory").collect();
+    assert!(others.is_empty(), "{others:?}");
 }
 
 fn only_the_backend_that_was_chosen(backend: &str) {
