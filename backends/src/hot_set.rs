@@ -390,13 +390,18 @@ impl<B: Backend> HotSet<B> {
         }
         self.last = Some(begun);
 
-        if self.ready_at_once_in_hot.affords(hot) {
+        let looks_first = self.ready_at_once_in_hot.affords(hot);
+        let owes = !forced && self.owed >= SLICE;
+        if looks_first || owes {
             self.hot.wait(Some(Duration::ZERO), ready)?;
-            self.ready_at_once_in_hot.settle(!ready.is_empty(), hot, hot);
+            if looks_first || !ready.is_empty() {
+                self.ready_at_once_in_hot.settle(!ready.is_empty(), hot, hot);
+            }
         } else {
             ready.clear();
         }
-        if ready.is_empty() && (forced || self.owed >= SLICE) {
+        if ready.is_empty() && owes {
+            // The busy ones have a moment to spare.
             self.look_at_a_slice(ready)?;
             if !ready.is_empty() {
                 return Ok(None);
