@@ -17,7 +17,7 @@ pub struct Select {
     wanted: [FdSet; 3],
     /// How many members these have: the kernel is not asked about an empty one.
     members: [usize; 3],
-    /// What it answers: the same, overwritten by each call.
+    /// What it answers: the same, overwritten by each call that asks about it.
     answer: [FdSet; 3],
     /// No wanted descriptor is as high as this; made exact before each call.
     nfds: RawFd,

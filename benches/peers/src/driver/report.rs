@@ -200,11 +200,7 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
          At the limit: every descriptor has to be asked about in every call, so that no reactor \
          can beat the bare loop, and we are within 5 % of it. In the cascade the first watched \
          descriptor is the one that is ready, so that a call which may block queues nowhere, and a \
-         probe before it saves nothing.\n\n\
-         What select cannot reach in cold(8000,10): a bare loop that asks select about the twenty \
-         busy ones alone, and nobody else ever, takes 1.05 times as long as epoll there (the \
-         numbers go up to 16 000, and so do its bitmaps). Finding the idle ones at ten times \
-         poll's delay takes a fifth of the time besides.\n",
+         probe before it saves nothing.\n",
         judgements.len(),
         judgements.len() - met - at_the_limit,
     )
