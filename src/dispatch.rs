@@ -22,6 +22,23 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
         *map.slab.registered(event.fd) = None;
         map.slab.touch(event.fd);
     }
+    if map.has_news() {
+        served += tell_news(map);
+    }
+    for event in ready {
+        let own = map.own;
+        if let Some(running) = Running::take_number(map, event.fd, newcomers) {
+            served += usize::from(own != Some(running.key));
+            running.serve(event.readiness);
+        }
+    }
+    served
+}
+
+/// Serves the channels whose end came without an event.
+#[cold]
+fn tell_news(map: &mut Map) -> usize {
+    let mut served = 0;
     map.lost.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(key.fd));
     while let Some((key, occupant)) = map.lost.pop() {
         Running::lost(map, key, occupant).serve(Readiness::INVALID);
@@ -35,18 +52,11 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
             served += 1;
         }
     }
-    for event in ready {
-        let own = map.own;
-        if let Some(running) = Running::take_number(map, event.fd, newcomers) {
-            served += usize::from(own != Some(running.key));
-            running.serve(event.readiness);
-        }
-    }
     served
 }
 
 impl Running<'_> {
-    #[inline]
+    #[inline(always)]
     fn serve(mut self, ready: Readiness) {
         self.follow_the_table(ready);
         self.finish();
