@@ -67,9 +67,6 @@ pub struct LoopOptions {
     pub timeout: Option<Duration>,
     /// How many passes to make, with or without events; without end unless set.
     pub count: Option<u64>,
-    /// Whether to go on without a channel or a timer until [`Reactor::stop`] or [`Remote::stop`]:
-    /// what there is to do comes by [`Remote::post`]. False unless set.
-    pub forever: bool,
 }
 
 impl Reactor {
@@ -153,12 +150,20 @@ impl<B: Backend> Reactor<B> {
         }
         let busy = self.map.has_news() || !self.map.posts.is_empty();
         let timeout = if busy { Some(Duration::ZERO) } else { timeout };
-        let timeout = self.map.time_left(timeout);
-        self.backend.wait(timeout, &mut self.ready)?;
-        let served = dispatch::batch(&mut self.map, &self.ready);
-        self.map.run_posts();
-        self.map.fire();
-        Ok(served)
+        let mut left = timeout;
+        loop {
+            let wait = self.map.time_left(left);
+            self.backend.wait(wait, &mut self.ready)?;
+            let served = dispatch::batch(&mut self.map, &self.ready);
+            self.map.run_posts();
+            if self.map.fire() || wait == left || !self.ready.is_empty() {
+                return Ok(served);
+            }
+            // It was nobody's business: a channel's timeout that had moved meanwhile, or a listener
+            // that may try again. The wait goes on.
+            left = left.map(|left| left.saturating_sub(wait.unwrap_or_default()));
+            self.map.sync(&mut self.backend)?;
+        }
     }
 
     /// Whether nothing is there that anything could come of.
@@ -193,11 +198,29 @@ impl<B: Backend> Reactor<B> {
         let mut passes = 0;
         self.map.clock = None;
         while !std::mem::take(&mut self.map.stop)
-            && (options.forever || !self.is_idle())
+            && !self.is_idle()
             && options.count != Some(passes)
         {
             self.pass(options.timeout)?;
             passes += 1;
+        }
+        Ok(())
+    }
+
+    /// [`run`](Self::run), but without a channel it waits for what comes by a [`Remote`], and only
+    /// [`stop`](Self::stop) or [`Remote::stop`] ends it (asyncio's `run_forever`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll) does.
+    pub fn run_forever(&mut self) -> io::Result<()> {
+        self.map.clock = None;
+        while !std::mem::take(&mut self.map.stop) {
+            self.pass(None)?;
         }
         Ok(())
     }

@@ -51,8 +51,10 @@ struct Shared {
 pub(crate) struct Posts {
     /// The keys to be notified, each once.
     notified: BTreeSet<(RawFd, u32, u64)>,
-    callbacks: VecDeque<Box<dyn FnOnce(&mut Scope<'_>) + Send>>,
+    callbacks: VecDeque<Callback>,
 }
+
+type Callback = Box<dyn FnOnce(&mut Scope<'_>) + Send>;
 
 impl Remote {
     /// The handle, and the channel and dispatcher that hear it.
@@ -106,10 +108,9 @@ impl Remote {
     /// channels that are ready.
     ///
     /// Callbacks run in the order in which they were posted, by one thread at least. What they post
-    /// runs in the next pass. A reactor that has no channel returns from
-    /// [`run`](crate::Reactor::run), posts or no posts: see
-    /// [`LoopOptions::forever`](crate::LoopOptions::forever). What is left when the reactor is
-    /// dropped is dropped uncalled.
+    /// runs in the next pass. A reactor that has no channel waits for them in
+    /// [`run_forever`](crate::Reactor::run_forever), where `run` would return. What is left when the
+    /// reactor is dropped is dropped uncalled.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl Remote {
     /// # Examples
     ///
     /// ```
-    /// use asyncore::{LoopOptions, Reactor};
+    /// use asyncore::Reactor;
     /// use std::thread;
     ///
     /// let mut reactor = Reactor::new();
@@ -130,7 +131,7 @@ impl Remote {
     ///         scope.stop();
     ///     })
     /// });
-    /// reactor.run_with(LoopOptions { forever: true, ..LoopOptions::default() })?;
+    /// reactor.run_forever()?;
     /// assert!(worker.join().unwrap().is_ok());
     /// # Ok::<(), std::io::Error>(())
     /// ```

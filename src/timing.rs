@@ -81,19 +81,20 @@ impl Map {
         left.into_iter().chain(timeout).min()
     }
 
-    /// Calls what is due. What is set meanwhile has its turn in the next pass, after another look
-    /// at the channels.
+    /// Calls what is due; false if no callback was. What is set meanwhile has its turn in the next pass,
+    /// after another look at the channels.
     #[inline]
-    pub(crate) fn fire(&mut self) {
-        if self.has_timing() {
-            let now = self.timers.now();
-            self.restart_timeouts(now);
-            if self.timers.next().is_some_and(|next| next <= now) {
-                self.fire_until(now);
-            } else {
-                self.clock = Some(now);
-            }
+    pub(crate) fn fire(&mut self) -> bool {
+        if !self.has_timing() {
+            return false;
         }
+        let now = self.timers.now();
+        self.restart_timeouts(now);
+        if self.timers.next().is_some_and(|next| next <= now) {
+            return self.fire_until(now);
+        }
+        self.clock = Some(now);
+        false
     }
 
     #[inline]
@@ -102,7 +103,8 @@ impl Map {
     }
 
     #[cold]
-    fn fire_until(&mut self, now: Time) {
+    fn fire_until(&mut self, now: Time) -> bool {
+        let mut fired = false;
         self.timers.begin_round(now);
         while let Some((timer, deadline)) = self.timers.due() {
             match self.timers.what(timer).and_then(Option::take) {
@@ -114,11 +116,19 @@ impl Map {
                     self.timers.reset(timer, periodic.next(deadline, now));
                     Turn { map: self, timer, periodic: Some(periodic) }.run();
                 }
-                Some(Call::Timeout(fd)) => self.time_out(timer, fd, now),
-                Some(Call::EndStalls) => self.end_stalls(),
+                Some(Call::Timeout(fd)) => {
+                    fired |= self.time_out(timer, fd, now);
+                    continue;
+                }
+                Some(Call::EndStalls) => {
+                    self.end_stalls();
+                    continue;
+                }
                 None => drop(self.timers.cancel(timer)),
             }
+            fired = true;
         }
+        fired
     }
 }
 
@@ -204,22 +214,24 @@ impl Map {
         }
     }
 
-    fn time_out(&mut self, timer: Timer, fd: RawFd, now: Time) {
+    /// False if the channel was not quiet for so long.
+    fn time_out(&mut self, timer: Timer, fd: RawFd, now: Time) -> bool {
         if let Some(what) = self.timers.what(timer) {
             *what = Some(Call::Timeout(fd));
         }
         let Some((key, channel)) = self.slab.key_of(fd).zip(self.slab.channel(fd)) else {
             self.timers.cancel(timer);
-            return;
+            return false;
         };
         let quiet_until = channel.deadline();
         if quiet_until > now {
             self.timers.reset(timer, quiet_until);
-            return;
+            return false;
         }
         let next = now.saturating_add(channel.allowed_time().unwrap_or(Time::MAX));
         channel.set_deadline(next);
         self.timers.reset(timer, next);
         dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_timeout(cx));
+        true
     }
 }

@@ -297,7 +297,7 @@ impl Channel {
     pub(super) fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
         match result {
             Ok(count @ 1..) => {
-                self.marks.set(self.marks.get() - Marks::PRIORITY_TOLD | Marks::ACTIVE);
+                self.marks.set((self.marks.get() - Marks::PRIORITY_TOLD) | Marks::ACTIVE);
                 Ok(count)
             }
             result => self.received_nothing(result, no_room),
