@@ -186,6 +186,26 @@ pub trait AsyncChat: 'static {
         Ok(())
     }
 
+    /// The channel was quiet for too long; see [`Dispatcher::handle_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_timeout(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        let _ = cx;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Somebody has called [`Remote::notify`](crate::Remote::notify).
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_notify(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// The connection is over; see [`Dispatcher::handle_close`].
     ///
     /// If it broke while the channel was read, everything that came before was given out, the
@@ -438,6 +458,14 @@ impl<C: AsyncChat> Dispatcher for Chat<C> {
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.call(cx, |handler, cx| handler.handle_expt(cx))
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call(cx, |handler, cx| handler.handle_timeout(cx))
+    }
+
+    fn handle_notify(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call(cx, |handler, cx| handler.handle_notify(cx))
     }
 
     fn handle_close(&mut self, cx: &mut Context<'_>, cause: Option<io::Error>) -> io::Result<()> {

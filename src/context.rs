@@ -1,7 +1,14 @@
 //! `Context`: all that a callback may touch.
 
-use crate::{Channel, Dispatcher, Interest, Key, diagnostics::diagnose, map::Map};
-use std::{fmt, io, ops::Deref};
+use crate::{
+    Channel, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
+    remote::Posts,
+};
+use std::{
+    fmt, io,
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 /// What a callback gets: its own channel, and through it the rest of the reactor.
 ///
@@ -86,9 +93,54 @@ impl<'a> Context<'a> {
         self.map.touch(key.untyped())
     }
 
+    /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).
+    ///
+    /// What is to end with this channel is better a [timeout](Channel::set_timeout) of it: a timer
+    /// goes on when the channel is gone.
+    pub fn call_later(
+        &mut self,
+        delay: Duration,
+        callback: impl FnOnce(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_later(delay, callback)
+    }
+
+    /// Calls `callback` once, at `time`; see [`Reactor::call_at`](crate::Reactor::call_at).
+    pub fn call_at(
+        &mut self,
+        time: Instant,
+        callback: impl FnOnce(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_at(time, callback)
+    }
+
+    /// Calls `callback` again and again; see [`Reactor::call_every`](crate::Reactor::call_every).
+    pub fn call_every(
+        &mut self,
+        period: Duration,
+        callback: impl FnMut(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_every(period, callback)
+    }
+
+    /// Moves a timer; see [`Reactor::reschedule`](crate::Reactor::reschedule).
+    pub fn reschedule(&mut self, timer: Timer, delay: Duration) -> bool {
+        self.map.reschedule(timer, delay)
+    }
+
+    /// Cancels a timer; false if it is over.
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        self.map.cancel(timer)
+    }
+
     /// Makes `run` return when this pass is over (asyncore's `ExitNow`). Every channel stays.
     pub fn stop(&mut self) {
         self.map.stop = true;
+    }
+
+    /// What the remote handle has brought runs when the batch is over.
+    pub(crate) fn take_posts(&mut self, posts: &mut Posts) {
+        self.map.posts.append(posts);
     }
 
     /// The default callbacks end here: nobody handles the event, so it is no longer watched for.

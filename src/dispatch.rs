@@ -1,7 +1,7 @@
 //! One batch: the truth table from readiness to callbacks.
 
 use crate::{
-    Channel, Context, Dispatcher, Interest, State, diagnostics::diagnose, map::Map,
+    Channel, Context, Dispatcher, Interest, Key, State, diagnostics::diagnose, map::Map,
     running::Running,
 };
 use asyncore_backends::{Event, Readiness};
@@ -33,6 +33,19 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
         }
     }
     served
+}
+
+/// Runs one callback that is not about readiness.
+pub(crate) fn tell(
+    map: &mut Map,
+    key: Key,
+    callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
+) {
+    let Some(mut running) = Running::take(map, key) else { return };
+    if running.channel().state() != State::Closed {
+        running.call(callback);
+    }
+    running.finish();
 }
 
 /// Serves the channels whose end came without an event.

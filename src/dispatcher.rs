@@ -133,6 +133,31 @@ pub trait Dispatcher: Any {
         Ok(())
     }
 
+    /// The channel was quiet for as long as its [timeout](Channel::set_timeout) allows. By default
+    /// that is an error, [`TimedOut`](io::ErrorKind::TimedOut), and so the end of it.
+    ///
+    /// Whoever returns `Ok` keeps the channel, and is called again when it has been quiet for as
+    /// long once more. Called after the channels that are ready were served; it does not matter
+    /// whether the channel is paused.
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let _ = cx;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Somebody has called [`Remote::notify`](crate::Remote::notify). By default nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_notify(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// The connection is over. Called once, as the last callback; the reactor then closes the
     /// channel and drops the dispatcher.
     ///

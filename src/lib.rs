@@ -58,7 +58,10 @@
 //! - [`Context`] is what a callback gets: its own channel, and every other one by its key.
 //! - [`Key`] names a channel. It is typed, so it gives the dispatcher back, and a stale key finds
 //!   nothing.
-//! - [`Reactor`] is the loop and asyncore's map. [`Remote`] wakes or stops it from another thread.
+//! - [`Reactor`] is the loop and asyncore's map. [`Remote`] speaks to it from other threads.
+//! - Timers: [`Reactor::call_later`] and its kin, on [`Context`] as well; and how long a channel may
+//!   be quiet, [`Channel::set_timeout`]. What a timer calls gets a [`Scope`], which is a `Context`
+//!   without a channel.
 //!
 //! # Features
 //!
@@ -89,8 +92,11 @@ mod map;
 mod reactor;
 mod remote;
 mod running;
+mod scope;
 mod slab;
 mod sync;
+mod timer;
+mod timing;
 
 #[cfg(feature = "poll")]
 pub use asyncore_backends::Poll;
@@ -107,7 +113,9 @@ pub use context::Context;
 pub use dispatcher::Dispatcher;
 pub use key::Key;
 pub use reactor::{LoopOptions, Reactor};
-pub use remote::Remote;
+pub use remote::{PostError, Remote};
+pub use scope::Scope;
+pub use timer::Timer;
 
 /// The backend of [`Reactor::new`]: poll if the feature `poll` is on, else select.
 #[cfg(default_backend = "poll")]

@@ -1,15 +1,18 @@
 //! asyncore's map: the channels of one reactor, and what has to happen before its next wait.
 
 use crate::{
-    Channel, Dispatcher, Key,
+    Channel, Dispatcher, Key, Timer,
+    remote::Posts,
     slab::{Occupant, Slab},
+    timer::{Time, Timers},
+    timing::Call,
 };
 use asyncore_backends::Scan;
 use std::{
     any::Any,
     io,
     os::fd::{AsRawFd, RawFd},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How long a listener without room rests, unless a channel closes before.
@@ -23,9 +26,16 @@ pub(crate) struct Map {
     pub(crate) due: Vec<Key>,
     /// Channels that lost their number to another, to be told in the next batch.
     pub(crate) lost: Vec<(Key, Box<Occupant>)>,
-    /// Listeners without room, and until when.
+    pub(crate) timers: Timers<Call>,
+    /// Channels whose timeouts begin anew.
+    pub(crate) active: Vec<RawFd>,
+    /// What the clock said after the last pass, if the next one follows at once.
+    pub(crate) clock: Option<Time>,
+    /// Listeners without room, and when they try again.
     stalled: Vec<Key>,
-    stalled_until: Option<Instant>,
+    stall: Option<Timer>,
+    /// What was posted by the remote handle, and has come.
+    pub(crate) posts: Posts,
     /// The reactor's own channel, which does not count.
     pub(crate) own: Option<Key>,
     pub(crate) stop: bool,
@@ -56,13 +66,18 @@ impl Default for Options {
 /// What `Reactor` and `Context` offer alike.
 impl Map {
     pub(crate) fn new(options: Options) -> Self {
+        let slab = Slab::new();
         Self {
-            slab: Slab::new(),
+            timers: Timers::new(slab.reactor()),
+            slab,
             options,
             due: Vec::new(),
             lost: Vec::new(),
+            active: Vec::new(),
+            clock: None,
             stalled: Vec::new(),
-            stalled_until: None,
+            stall: None,
+            posts: Posts::default(),
             own: None,
             stop: false,
         }
@@ -125,6 +140,9 @@ impl Map {
     /// one may try again.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Box<Occupant>> {
         let occupant = self.slab.remove(key);
+        if let Some(occupant) = &occupant {
+            self.forget_timeout(&occupant.channel);
+        }
         self.end_stalls();
         occupant
     }
@@ -141,6 +159,7 @@ impl Map {
     /// Keeps a channel that lost its number until the next batch tells it.
     pub(crate) fn lose(&mut self, key: Key, occupant: Box<Occupant>) {
         occupant.channel.lose();
+        self.forget_timeout(&occupant.channel);
         self.lost.push((key, occupant));
     }
 
@@ -155,7 +174,8 @@ impl Map {
     pub(crate) fn stall(&mut self, listener: Key) {
         if !self.rests(listener) {
             self.stalled.push(listener);
-            self.stalled_until = Some(Instant::now() + ACCEPT_PAUSE);
+            self.stall.take().map(|timer| self.timers.cancel(timer));
+            self.stall = Some(self.timers.set(self.after(ACCEPT_PAUSE), Call::EndStalls));
         }
     }
 
@@ -165,15 +185,13 @@ impl Map {
 
     /// Lets the listeners try again: a descriptor has become free, or it was long enough.
     pub(crate) fn end_stalls(&mut self) {
-        self.stalled_until = None;
+        if let Some(timer) = self.stall.take() {
+            self.timers.cancel(timer);
+        }
         while let Some(key) = self.stalled.pop() {
             if let Some(channel) = self.channel(key) {
                 channel.end_stall();
             }
         }
-    }
-
-    pub(crate) fn stalled_until(&self) -> Option<Instant> {
-        self.stalled_until
     }
 }

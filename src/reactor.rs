@@ -1,7 +1,7 @@
 //! `Reactor`: asyncore's `loop` and its map.
 
 use crate::{
-    Builder, Channel, DefaultBackend, Dispatcher, Interest, Key, Remote, dispatch,
+    Builder, Channel, DefaultBackend, Dispatcher, Interest, Key, Remote, Scope, Timer, dispatch,
     map::{Map, Options},
 };
 use asyncore_backends::{Backend, Event, HotSet};
@@ -121,7 +121,8 @@ impl<B: Backend> Reactor<B> {
     ///
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
-    /// Linux. There is no wait if the last channels were closed by hand ([`Channel::close`]) since
+    /// Linux. It ends when a [timer](Self::call_later) is due; timers have their turn after the
+    /// channels, and do not count. There is no wait if the last channels were closed by hand ([`Channel::close`]) since
     /// the last pass, so a loop of passes ends as `run` does.
     ///
     /// # Errors
@@ -135,22 +136,43 @@ impl<B: Backend> Reactor<B> {
     /// dispatcher's `readable` or `writable` changed its answer without a touch: in a release
     /// build that is a wake-up lost.
     pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.map.clock = None;
+        self.pass(timeout)
+    }
+
+    fn pass(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         if self.map.is_stale() {
             let was_empty = self.is_empty();
             self.map.sync(&mut self.backend)?;
-            if self.is_empty() && !was_empty {
+            if self.is_idle() && !was_empty {
                 return Ok(0);
             }
         }
-        let timeout = if self.map.has_news() { Some(Duration::ZERO) } else { timeout };
-        match self.map.stalled_until() {
-            None => self.backend.wait(timeout, &mut self.ready)?,
-            Some(until) => self.wait_with_stalls(timeout, until)?,
+        let busy = self.map.has_news() || !self.map.posts.is_empty();
+        let timeout = if busy { Some(Duration::ZERO) } else { timeout };
+        let mut left = timeout;
+        loop {
+            let wait = self.map.time_left(left);
+            self.backend.wait(wait, &mut self.ready)?;
+            let served = dispatch::batch(&mut self.map, &self.ready);
+            self.map.run_posts();
+            if self.map.fire() || wait == left || !self.ready.is_empty() {
+                return Ok(served);
+            }
+            // It was nobody's business: a channel's timeout that had moved meanwhile, or a listener
+            // that may try again. The wait goes on.
+            left = left.map(|left| left.saturating_sub(wait.unwrap_or_default()));
+            self.map.sync(&mut self.backend)?;
         }
-        Ok(dispatch::batch(&mut self.map, &self.ready))
     }
 
-    /// Serves channels until none is left or [`stop`](Self::stop) is called (`asyncore.loop`).
+    /// Whether nothing is there that anything could come of.
+    fn is_idle(&self) -> bool {
+        self.is_empty() && self.map.timers.is_empty()
+    }
+
+    /// Serves channels until none is left and no timer is pending, or [`stop`](Self::stop) is called
+    /// (`asyncore.loop`).
     ///
     /// # Errors
     ///
@@ -174,12 +196,31 @@ impl<B: Backend> Reactor<B> {
     /// As [`poll`](Self::poll) does.
     pub fn run_with(&mut self, options: LoopOptions) -> io::Result<()> {
         let mut passes = 0;
+        self.map.clock = None;
         while !std::mem::take(&mut self.map.stop)
-            && !self.is_empty()
+            && !self.is_idle()
             && options.count != Some(passes)
         {
-            self.poll(options.timeout)?;
+            self.pass(options.timeout)?;
             passes += 1;
+        }
+        Ok(())
+    }
+
+    /// [`run`](Self::run), but without a channel it waits for what comes by a [`Remote`], and only
+    /// [`stop`](Self::stop) or [`Remote::stop`] ends it (asyncio's `run_forever`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll) does.
+    pub fn run_forever(&mut self) -> io::Result<()> {
+        self.map.clock = None;
+        while !std::mem::take(&mut self.map.stop) {
+            self.pass(None)?;
         }
         Ok(())
     }
@@ -190,7 +231,8 @@ impl<B: Backend> Reactor<B> {
         self.map.stop = true;
     }
 
-    /// A handle that wakes or stops this reactor from other threads.
+    /// A handle that speaks to this reactor from other threads: wakes it, has it run something,
+    /// stops it.
     ///
     /// The first call makes a descriptor for it, which is watched from then on; it does not count
     /// as a channel.
@@ -218,23 +260,78 @@ impl<B: Backend> Reactor<B> {
     pub fn backend_name(&self) -> &'static str {
         B::NAME
     }
+}
 
-    /// Waits while a listener rests for want of descriptors, and lets it try again in time.
-    #[cold]
-    fn wait_with_stalls(&mut self, timeout: Option<Duration>, until: Instant) -> io::Result<()> {
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let rest = until.saturating_duration_since(Instant::now());
-        let first = timeout.map_or(rest, |timeout| timeout.min(rest));
-        self.backend.wait(Some(first), &mut self.ready)?;
-        if Instant::now() >= until {
-            self.map.end_stalls();
-        }
-        if !self.ready.is_empty() || timeout.is_some_and(|timeout| timeout <= rest) {
-            return Ok(());
-        }
-        self.map.sync(&mut self.backend)?;
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        self.backend.wait(left, &mut self.ready)
+/// Timers.
+impl<B> Reactor<B> {
+    /// Calls `callback` once, after `delay`.
+    ///
+    /// A timer is never early, and late by what the channels and timers before it take. Those that
+    /// are due at the same time are called in the order in which they were made, after the channels
+    /// that are ready. What a callback sets is due in the next pass at the earliest, so no timer
+    /// keeps channels from being served.
+    ///
+    /// A pending timer keeps [`run`](Self::run) going. If `callback` panics, that unwinds through
+    /// [`poll`](Self::poll); the timer is gone, the reactor and all other timers are whole.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asyncore::Reactor;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut reactor = Reactor::new();
+    /// let begin = Instant::now();
+    /// let delay = Duration::from_millis(2);
+    /// reactor.call_later(delay, move |scope| {
+    ///     assert!(begin.elapsed() >= delay);
+    ///     scope.call_later(delay, |_| println!("done"));
+    /// });
+    /// reactor.run()?; // returns when no timer is left
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn call_later(
+        &mut self,
+        delay: Duration,
+        callback: impl FnOnce(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_later(delay, callback)
+    }
+
+    /// Calls `callback` once, at `time`, as [`call_later`](Self::call_later) does; in the next pass
+    /// if that has passed.
+    pub fn call_at(
+        &mut self,
+        time: Instant,
+        callback: impl FnOnce(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_at(time, callback)
+    }
+
+    /// Calls `callback` after each `period`, until it is [cancelled](Self::cancel).
+    ///
+    /// Its times are the multiples of `period` from now, so one that is late does not move the
+    /// others; those that were missed altogether are not made up for. It keeps [`run`](Self::run)
+    /// going until it is cancelled, also by itself.
+    pub fn call_every(
+        &mut self,
+        period: Duration,
+        callback: impl FnMut(&mut Scope<'_>) + 'static,
+    ) -> Timer {
+        self.map.call_every(period, callback)
+    }
+
+    /// Moves a timer, to be due after `delay` from now; false if it is over.
+    ///
+    /// For a periodic one this is the next time, and the others follow from it. Like making or
+    /// cancelling one, it takes time in proportion to the logarithm of the number of timers.
+    pub fn reschedule(&mut self, timer: Timer, delay: Duration) -> bool {
+        self.map.reschedule(timer, delay)
+    }
+
+    /// Cancels a timer; false if it is over.
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        self.map.cancel(timer)
     }
 }
 
@@ -331,7 +428,7 @@ impl<B: Backend> Reactor<B> {
         self.map.len()
     }
 
-    /// Whether there is no channel; `run` returns then.
+    /// Whether there is no channel; `run` returns then, if no timer is pending either.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

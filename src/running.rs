@@ -89,6 +89,7 @@ impl<'m> Running<'m> {
         }
         let interest = self.interest();
         let Some(occupant) = self.occupant.take() else { return };
+        self.map.note_activity(self.key.fd, &occupant.channel);
         match self.map.slab.put_back(self.key, occupant) {
             Ok(registered) if registered == Some(interest) => {}
             Ok(_) => self.map.slab.touch(self.key.fd),
@@ -98,9 +99,9 @@ impl<'m> Running<'m> {
 
     /// Puts it back as it is.
     pub(crate) fn put_back(mut self) {
-        if let Some(occupant) = self.occupant.take()
-            && let Err(occupant) = self.map.slab.put_back(self.key, occupant)
-        {
+        let Some(occupant) = self.occupant.take() else { return };
+        self.map.note_activity(self.key.fd, &occupant.channel);
+        if let Err(occupant) = self.map.slab.put_back(self.key, occupant) {
             self.map.lose(self.key, occupant);
         }
     }
@@ -114,6 +115,7 @@ impl<'m> Running<'m> {
             occupant.channel.lose();
         }
         self.map.remove(self.key);
+        self.map.forget_timeout(&occupant.channel);
         if let Err(error) = occupant.channel.release() {
             diagnose!(warn, "{:?}: close: {error}", self.key);
         }

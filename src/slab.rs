@@ -144,6 +144,16 @@ impl Slab {
         slot.occupant.is_some().then(|| Key::new(fd, self.reactor, slot.generation))
     }
 
+    /// The channel that has the number now, unless it is running.
+    pub(crate) fn channel(&self, fd: RawFd) -> Option<&Channel> {
+        Some(&self.slots.get(fd as usize)?.occupant.as_deref()?.channel)
+    }
+
+    /// Tells this reactor's keys and timers from those of others.
+    pub(crate) fn reactor(&self) -> u32 {
+        self.reactor
+    }
+
     /// Every channel that is not running, in ascending order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Occupant)> {
         self.slots.iter().enumerate().filter_map(|(fd, slot)| {

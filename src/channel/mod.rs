@@ -5,6 +5,7 @@ mod file;
 mod out_buffer;
 mod producer;
 mod socket;
+mod timeout;
 mod transfer;
 mod watch;
 
@@ -26,6 +27,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
 };
+use timeout::Timeout;
 
 /// An owned descriptor with its state: a socket, a pipe, a terminal, a file.
 ///
@@ -59,6 +61,7 @@ pub struct Channel {
     failure: Cell<Option<Errno>>,
     peer: RefCell<Option<Address>>,
     out: RefCell<OutBuffer>,
+    timeout: Timeout,
 }
 
 /// Where a channel is in its life.
@@ -109,6 +112,10 @@ bitflags! {
         const ACCEPTED = 1 << 10;
         const SHUTDOWN_INPUT = 1 << 11;
         const URGENT = 1 << 12;
+        /// Something was received, sent, accepted or connected since this was last asked.
+        const ACTIVE = 1 << 13;
+        /// It has a timeout, or had.
+        const TIMED = 1 << 14;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();
@@ -163,6 +170,7 @@ impl Channel {
             failure: Cell::new(None),
             peer: RefCell::new(peer),
             out: RefCell::new(OutBuffer::new()),
+            timeout: Timeout::none(),
         }
     }
 

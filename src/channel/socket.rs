@@ -175,6 +175,7 @@ impl Channel {
                 .map_err(|errno| self.note(errno))?;
         }
         self.state.set(State::Connected);
+        self.mark(Marks::ACTIVE);
         self.shut_down_if_due()
     }
 
@@ -197,7 +198,7 @@ impl Channel {
             Ok((fd, peer)) => {
                 let peer = peer.as_ref().map_or(Address::Unnamed, Address::from_raw);
                 self.unmark(Marks::STALL_TOLD | Marks::ACCEPT_STALLED);
-                self.mark(Marks::ACCEPTED);
+                self.mark(Marks::ACCEPTED | Marks::ACTIVE);
                 let channel = Self::with(fd, self.kind, State::Connected, Some(peer.clone()));
                 return Ok(Some((channel, peer)));
             }

@@ -297,7 +297,7 @@ impl Channel {
     pub(super) fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
         match result {
             Ok(count @ 1..) => {
-                self.unmark(Marks::PRIORITY_TOLD);
+                self.marks.set((self.marks.get() - Marks::PRIORITY_TOLD) | Marks::ACTIVE);
                 Ok(count)
             }
             result => self.received_nothing(result, no_room),
@@ -328,7 +328,13 @@ impl Channel {
     /// Every result of a write comes by here.
     #[inline]
     pub(super) fn sent(&self, result: nix::Result<usize>) -> io::Result<usize> {
-        result.map_err(|errno| self.not_sent(errno))
+        match result {
+            Ok(count) => {
+                self.mark(Marks::ACTIVE);
+                Ok(count)
+            }
+            Err(errno) => Err(self.not_sent(errno)),
+        }
     }
 
     fn not_sent(&self, errno: Errno) -> io::Error {

@@ -62,6 +62,8 @@ impl Channel {
         self.unhandled.set(Interest::empty());
         let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
         self.unmark(of_before | Marks::ACCEPT_STALLED);
+        self.mark(Marks::ACTIVE);
+        self.set_timer(None);
     }
 
     /// What the channel can be watched for, if its dispatcher wants it.

@@ -85,7 +85,8 @@ type AcceptedHook = Box<dyn FnMut(&mut Context<'_>, Channel, Address) -> io::Res
 ///
 /// Entries: `a.connect`, `a.accepted`, `a.read hello` (without a hook it reads, and an end of file
 /// is `a.eof`; with one it is `a.read`), `a.write`, `a.expt`, `a.error ECONNREFUSED`, `a.close`
-/// with ` ECONNRESET` if there is a cause, `a.drop`.
+/// with ` ECONNRESET` if there is a cause, `a.timeout` (without a hook it is an error), `a.notify`,
+/// `a.drop`.
 ///
 /// It wants to read and not to write unless told otherwise; `handle_error` keeps the default.
 pub(crate) struct Probe {
@@ -127,7 +128,7 @@ impl Probe {
         self
     }
 
-    /// `event`: `connect`, `read`, `write`, `expt`, `error` or `close`.
+    /// `event`: `connect`, `read`, `write`, `expt`, `timeout`, `notify`, `error` or `close`.
     pub(crate) fn on(
         mut self,
         event: &'static str,
@@ -196,6 +197,15 @@ impl Dispatcher for Probe {
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.call("expt", cx)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.entry("timeout");
+        self.hooks.get_mut("timeout").map_or(Err(io::ErrorKind::TimedOut.into()), |hook| hook(cx))
+    }
+
+    fn handle_notify(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("notify", cx)
     }
 
     fn handle_close(&mut self, cx: &mut Context<'_>, cause: Option<io::Error>) -> io::Result<()> {
