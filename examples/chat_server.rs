@@ -5,23 +5,27 @@
 mod common;
 
 use asyncore::{
-    Address, AsyncChat, Channel, Chat, ChatContext, Context, Dispatcher, InputTooLong, Key,
-    ToAddress,
+    Address, AsyncChat, Backend, Channel, Chat, ChatContext, Context, Dispatcher, InputTooLong,
+    Key, Reactor, ToAddress,
 };
 use clap::Parser;
 use common::serve;
+use signal_hook::consts::SIGHUP;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    io::{self, ErrorKind},
+    fs,
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    time::Duration,
 };
 
 /// Let people talk to each other, until SIGINT or SIGTERM
 ///
 /// Whoever connects is asked for a name, and hears from then on what the others say, who comes and
-/// who leaves. Every line is said to everybody else.
+/// who leaves. Every line is said to everybody else. SIGHUP has the message of the day read again.
 #[derive(Parser)]
 struct Args {
     /// Where to listen: IP:PORT, or the path of a Unix socket; port 0 takes a free one
@@ -30,6 +34,9 @@ struct Args {
     /// The system call to wait with
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
+    /// What everybody is greeted with
+    #[arg(long, value_name = "FILE")]
+    motd: Option<PathBuf>,
 }
 
 /// In bytes.
@@ -42,6 +49,9 @@ const LONGEST_NAME: usize = 30;
 const MOST_UNREAD: usize = 256 << 10;
 
 const QUESTION: &str = "What is your name?\n";
+
+/// How long somebody may think about a name.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Who is here, by name.
 type Room = Rc<RefCell<BTreeMap<String, Key>>>;
@@ -103,6 +113,7 @@ impl Person {
         self.tell_others(cx, &format!("* {name} has joined\n"));
         self.room.borrow_mut().insert(name.to_owned(), cx.key());
         self.name = Some(name.to_owned());
+        cx.set_timeout(None);
         Ok(())
     }
 
@@ -143,6 +154,8 @@ fn printable(line: &[u8]) -> String {
 
 struct ChatServer {
     room: Room,
+    /// Read again on SIGHUP.
+    motd: Rc<RefCell<String>>,
 }
 
 impl Dispatcher for ChatServer {
@@ -155,22 +168,48 @@ impl Dispatcher for ChatServer {
         let mut chat = Chat::new(Person { room: Rc::clone(&self.room), name: None }, "\n");
         chat.set_input_limit(LONGEST_LINE);
         channel.set_queue_limit(MOST_UNREAD);
+        channel.set_timeout(Some(PATIENCE));
         common::send_at_once(&channel);
         // Somebody who has gone already is no error of the server's.
-        let _ = channel.push(QUESTION.as_bytes());
+        let _ = channel.push((self.motd.borrow().clone() + QUESTION).as_bytes());
         cx.add_channel(channel, chat).map(drop)
     }
 }
 
+fn run<B: Backend>(mut reactor: Reactor<B>, args: &Args) -> Result<(), String> {
+    let motd = match &args.motd {
+        Some(file) => read_motd(file)?,
+        None => String::new(),
+    };
+    let motd = Rc::new(RefCell::new(motd));
+    let server = ChatServer { room: Room::default(), motd: Rc::clone(&motd) };
+    let at = |error: io::Error| format!("{}: {error}", args.addr);
+    if let Some(file) = args.motd.clone() {
+        let reload = move |_: &mut Context<'_>| match read_motd(&file) {
+            Ok(text) => *motd.borrow_mut() = text,
+            // The old one is better than none.
+            Err(message) => complain(&message),
+        };
+        common::on_signals(&mut reactor, &[SIGHUP], reload).map_err(at)?;
+    }
+    args.addr.to_address().and_then(|addr| serve(reactor, &addr, server)).map_err(at)
+}
+
+fn read_motd(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Nobody may be reading it; the server goes on.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "chat_server: {message}");
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let server = ChatServer { room: Room::default() };
-    let served =
-        args.addr.to_address().and_then(|addr| common::run_on!(args.backend, serve(&addr, server)));
-    match served {
+    match common::run_on!(args.backend, run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("chat_server: {}: {error}", args.addr);
+        Err(message) => {
+            complain(&message);
             ExitCode::FAILURE
         }
     }

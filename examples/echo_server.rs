@@ -10,6 +10,7 @@ use common::serve;
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Echo what every client sends, until SIGINT or SIGTERM
@@ -21,6 +22,9 @@ struct Args {
     /// The system call to wait with
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
+    /// Close connections that were quiet for so long, as 30s or 5min
+    #[arg(long, value_name = "TIME")]
+    idle: Option<humantime::Duration>,
 }
 
 /// A client that does not read what it is sent is not read from, either.
@@ -44,7 +48,9 @@ impl Dispatcher for Echo {
     }
 }
 
-struct EchoServer;
+struct EchoServer {
+    idle: Option<Duration>,
+}
 
 impl Dispatcher for EchoServer {
     fn handle_accepted(
@@ -55,6 +61,7 @@ impl Dispatcher for EchoServer {
     ) -> io::Result<()> {
         // Nobody may be reading what is printed; the server goes on.
         let _ = writeln!(io::stdout(), "Incoming connection from {peer}");
+        channel.set_timeout(self.idle);
         cx.add_channel(channel, Echo)?;
         Ok(())
     }
@@ -62,10 +69,9 @@ impl Dispatcher for EchoServer {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let served = args
-        .addr
-        .to_address()
-        .and_then(|addr| common::run_on!(args.backend, serve(&addr, EchoServer)));
+    let server = EchoServer { idle: args.idle.map(Duration::from) };
+    let served =
+        args.addr.to_address().and_then(|addr| common::run_on!(args.backend, serve(&addr, server)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -17,6 +17,7 @@ use std::{
     io::{self, ErrorKind, Write},
     net::Shutdown,
     process::ExitCode,
+    time::Duration,
 };
 
 /// Forward every connection to TARGET, until SIGINT or SIGTERM
@@ -33,6 +34,9 @@ struct Args {
 
 /// While a half has this much to send, nothing more is read for it.
 const MOST_QUEUED: usize = 64 << 10;
+
+/// How long the target may take to answer.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// One of the two connections of a client. What is read from it is pushed to the other.
 #[derive(Default)]
@@ -55,6 +59,11 @@ impl Dispatcher for Half {
 
     fn writable(&self, _: &Channel) -> bool {
         self.awaited
+    }
+
+    fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        cx.set_timeout(None);
+        Ok(())
     }
 
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -170,6 +179,7 @@ impl Proxy {
     fn connect(&self) -> io::Result<Channel> {
         let target = Channel::create_socket(Family::of(&self.target), Type::Stream)?;
         target.connect(&self.target)?;
+        target.set_timeout(Some(CONNECT));
         Ok(target)
     }
 }

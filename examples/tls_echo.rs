@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 /// Echo what every client sends, over TLS 1.2 or 1.3, until SIGINT or SIGTERM
@@ -45,6 +46,9 @@ struct Args {
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
 }
+
+/// How long a client may be quiet before the connection is secure.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 struct Echo {
     tls: Tls,
@@ -83,6 +87,9 @@ impl Echo {
     /// Sends plaintext back. While some of it is not out the rest stays where it is, so that a
     /// client that does not read what it is sent is not read from, either.
     fn echo(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if cx.timeout().is_some() && !self.tls.is_handshaking() {
+            cx.set_timeout(None);
+        }
         let mut buffer = [0; 16 << 10];
         while !self.tls.writable() {
             match self.tls.recv(&mut buffer)? {
@@ -110,6 +117,7 @@ impl Dispatcher for EchoServer {
         let connection =
             ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let tls = Tls::new(&channel, connection);
+        channel.set_timeout(Some(HANDSHAKE));
         cx.add_channel(channel, Echo { tls })?;
         Ok(())
     }

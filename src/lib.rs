@@ -86,6 +86,7 @@ mod context;
 mod diagnostics;
 mod dispatch;
 mod dispatcher;
+mod drain;
 mod interest;
 mod key;
 mod map;

@@ -56,7 +56,7 @@ use std::{
 pub struct Reactor<B = DefaultBackend> {
     backend: HotSet<B>,
     ready: Vec<Event>,
-    map: Map,
+    pub(crate) map: Map,
     remote: Option<Remote>,
 }
 

@@ -12,12 +12,16 @@ use clap::ValueEnum;
 use nix::sys::socket::{setsockopt, sockopt};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
+    flag,
     low_level::pipe,
 };
 use std::{
+    ffi::c_int,
     fs,
     io::{self, Write},
     os::unix::net::UnixStream,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 /// The value of `--backend`.
@@ -62,6 +66,9 @@ pub(crate) fn serve<B: Backend, D: Dispatcher>(
     run_until_signal(reactor, listener, server)
 }
 
+/// How long clients have, when the server is told to stop, to take what is queued for them.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Says where `channel` is bound; `dispatcher` serves it until a signal comes.
 pub(crate) fn run_until_signal<B: Backend, D: Dispatcher>(
     mut reactor: Reactor<B>,
@@ -74,7 +81,7 @@ pub(crate) fn run_until_signal<B: Backend, D: Dispatcher>(
     let _ = writeln!(io::stdout(), "listening on {address}");
     reactor.add_channel(channel, dispatcher)?;
     reactor.run()?;
-    reactor.close_all()?;
+    reactor.drain(GRACE)?;
     if let Address::Unix(path) = address {
         fs::remove_file(path)?;
     }
@@ -87,12 +94,33 @@ pub(crate) fn send_at_once(channel: &Channel) {
     let _ = setsockopt(channel, sockopt::TcpNoDelay, &true);
 }
 
-/// Makes SIGINT and SIGTERM stop the reactor, by a byte on a socket that it watches.
+/// Makes SIGINT and SIGTERM stop the reactor, by a byte on a socket that it watches. The second of
+/// them ends the program at once, whatever it is doing.
 pub(crate) fn stop_on_signals<B: Backend>(reactor: &mut Reactor<B>) -> io::Result<()> {
-    struct Stop;
-    impl Dispatcher for Stop {
+    let second = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first does not find the flag that it sets.
+        flag::register_conditional_default(signal, Arc::clone(&second))?;
+        flag::register(signal, Arc::clone(&second))?;
+    }
+    on_signals(reactor, &[SIGINT, SIGTERM], |cx| cx.stop())
+}
+
+/// Calls `callback` when one of these signals has come.
+///
+/// A signal handler may do little. This one writes a byte, and the rest happens here, between other
+/// callbacks.
+pub(crate) fn on_signals<B: Backend>(
+    reactor: &mut Reactor<B>,
+    signals: &[c_int],
+    callback: impl FnMut(&mut Context<'_>) + 'static,
+) -> io::Result<()> {
+    struct Signals<F>(F);
+    impl<F: FnMut(&mut Context<'_>) + 'static> Dispatcher for Signals<F> {
         fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-            cx.stop();
+            // Several that came in quick succession are one.
+            cx.recv(&mut [0; 64])?;
+            (self.0)(cx);
             Ok(())
         }
 
@@ -102,9 +130,9 @@ pub(crate) fn stop_on_signals<B: Backend>(reactor: &mut Reactor<B>) -> io::Resul
     }
 
     let (reader, writer) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM] {
+    for &signal in signals {
         pipe::register(signal, writer.try_clone()?)?;
     }
-    reactor.add_channel(Channel::new(reader)?, Stop)?;
+    reactor.add_channel(Channel::new(reader)?, Signals(callback))?;
     Ok(())
 }

@@ -58,6 +58,10 @@ impl Tls {
         self.connection.wants_write()
     }
 
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
     /// Reads records, until one has plaintext; and sends what TLS itself has to answer.
     ///
     /// The error of one that is wrong is told to the peer first, as far as that can be sent.

@@ -15,7 +15,7 @@ use clap::Parser;
 use common::serve;
 use mail::Sink;
 use session::{GREETING, LONGEST_COMMAND, Session};
-use std::{io, path::PathBuf, process::ExitCode, rc::Rc};
+use std::{io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 /// Take mail by SMTP and write it to a directory, until SIGINT or SIGTERM
 ///
@@ -34,6 +34,9 @@ struct Args {
     /// The largest mail that is taken, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     max_size: u64,
+    /// Close connections that were quiet for so long, as 30s or 5min
+    #[arg(long, value_name = "TIME", default_value = "5min")]
+    idle: humantime::Duration,
     /// The system call to wait with
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
@@ -41,6 +44,7 @@ struct Args {
 
 struct SmtpServer {
     sink: Rc<Sink>,
+    idle: Duration,
 }
 
 impl Dispatcher for SmtpServer {
@@ -54,6 +58,7 @@ impl Dispatcher for SmtpServer {
         // not, smuggles a second mail into the first.
         let mut chat = Chat::new(Session::new(Rc::clone(&self.sink)), "\r\n");
         chat.set_input_limit(LONGEST_COMMAND);
+        channel.set_timeout(Some(self.idle));
         common::send_at_once(&channel);
         // A client that has gone already is no error of the server's.
         let _ = channel.push(GREETING);
@@ -62,7 +67,7 @@ impl Dispatcher for SmtpServer {
 }
 
 fn main() -> ExitCode {
-    let Args { addr, dir, max_size, backend } = Args::parse();
+    let Args { addr, dir, max_size, idle, backend } = Args::parse();
     let sink = match Sink::new(&dir, max_size) {
         Ok(sink) => Rc::new(sink),
         Err(error) => {
@@ -70,7 +75,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let server = SmtpServer { sink };
+    let server = SmtpServer { sink, idle: idle.into() };
     match addr.to_address().and_then(|addr| common::run_on!(backend, serve(&addr, server))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,11 @@
 
 use crate::mail::{Envelope, Mail, Sink, TOO_LARGE};
 use asyncore::{AsyncChat, Channel, ChatContext, InputTooLong};
-use std::{borrow::Cow, io, rc::Rc};
+use std::{
+    borrow::Cow,
+    io::{self, ErrorKind},
+    rc::Rc,
+};
 
 pub(crate) const GREETING: &[u8] = b"220 localhost ESMTP, and nothing goes any further\r\n";
 
@@ -65,6 +69,14 @@ impl AsyncChat for Session {
             "250 Kept".into()
         });
         self.reply(cx, reply)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        if cx.has_output() {
+            // It does not listen, either.
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.reply(cx, Ok("421 Too long without a word".into()))
     }
 
     fn handle_error(&mut self, cx: &mut ChatContext<'_, '_>, error: io::Error) -> io::Result<()> {

@@ -18,6 +18,7 @@ mod porting;
 mod process;
 mod proxy;
 mod run_child;
+mod service;
 mod smtp_sink;
 mod syslog_sink;
 mod system_calls;
@@ -39,6 +40,7 @@ fn main() {
         many_cores::TESTS,
         proxy::TESTS,
         run_child::TESTS,
+        service::TESTS,
         smtp_sink::TESTS,
         syslog_sink::TESTS,
         system_calls::TESTS,
