@@ -9,8 +9,10 @@ use asyncore::{
 };
 use common::{on_both_backends, reactor};
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
+    rc::Rc,
     time::Duration,
 };
 
@@ -103,6 +105,28 @@ on_both_backends! {
             }
             busy.iter_mut().for_each(|peer| peer.read_exact(&mut [0]).unwrap());
         });
+    }
+
+    /// Timeouts that move with the bytes, timers that are pending, and one that is due in each pass.
+    fn i05_timers_and_timeouts_allocate_nothing<B>() {
+        let (mut reactor, keys, mut peers) = echo::<B>();
+        for (index, key) in keys.iter().enumerate() {
+            let timeout = Duration::from_secs(3600 + index as u64);
+            reactor.channel(*key).unwrap().set_timeout(Some(timeout));
+        }
+        let timers: Vec<_> =
+            (0..100).map(|_| reactor.call_later(Duration::from_secs(3600), |_| {})).collect();
+        let called = Rc::new(Cell::new(0));
+        let count = Rc::clone(&called);
+        reactor.call_every(Duration::ZERO, move |_| count.set(count.get() + 1));
+        assert_steady(|pass| {
+            peers.iter_mut().step_by(2).for_each(|peer| peer.write_all(b"x").unwrap());
+            served(&mut reactor, CONNECTIONS / 2);
+            peers.iter_mut().step_by(2).for_each(|peer| peer.read_exact(&mut [0]).unwrap());
+            let delay = Duration::from_secs(3600 + pass as u64);
+            assert!(reactor.reschedule(timers[pass % timers.len()], delay));
+        });
+        assert!(called.get() >= PASSES);
     }
 
     fn i05_changes_of_interest_allocate_nothing<B>() {

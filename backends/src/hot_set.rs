@@ -226,9 +226,7 @@ impl<B: Backend> Backend for HotSet<B> {
             return self.all.wait(timeout, ready);
         }
         if self.watched < FEW && !self.is_forced() {
-            self.all.wait(timeout, ready)?;
-            self.forget_invalid(ready);
-            return Ok(());
+            return self.wait_for_few(timeout, ready);
         }
         self.now = self.now.wrapping_add(1);
         let left = if timeout == Some(Duration::ZERO) || !self.is_worth_it() {
@@ -364,6 +362,29 @@ impl<B: Backend> HotSet<B> {
             Scan::Forced { .. } => self.warm > 0,
             _ => self.warm > 0 && self.watched >= FEW && self.warm * 4 <= self.watched,
         }
+    }
+
+    /// A wait with an end has the clock read, by the kernel and here; while something is ready as
+    /// soon as we ask, a probe does without.
+    fn wait_for_few(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        let cost = self.cost(self.watched);
+        let ends = timeout.is_some_and(|timeout| timeout > Duration::ZERO);
+        if ends && self.ready_at_once.affords(cost) {
+            self.all.wait(Some(Duration::ZERO), ready)?;
+            self.ready_at_once.settle(!ready.is_empty(), cost, cost);
+            self.forget_invalid(ready);
+            if !ready.is_empty() {
+                return Ok(());
+            }
+        }
+        self.all.wait(timeout, ready)?;
+        self.ready_at_once.earn(cost);
+        self.forget_invalid(ready);
+        Ok(())
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
