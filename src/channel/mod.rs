@@ -4,6 +4,7 @@ mod address;
 mod file;
 mod out_buffer;
 mod producer;
+mod queue;
 mod socket;
 mod transfer;
 mod watch;
@@ -21,6 +22,7 @@ use asyncore_backends::Interest;
 use bitflags::bitflags;
 use nix::{errno::Errno, fcntl};
 use out_buffer::OutBuffer;
+use queue::Queue;
 use std::{
     cell::{Cell, RefCell},
     fmt, io,
@@ -162,7 +164,7 @@ impl Channel {
             unhandled: Cell::new(Interest::empty()),
             failure: Cell::new(None),
             peer: RefCell::new(peer),
-            out: RefCell::new(OutBuffer::new()),
+            out: RefCell::default(),
         }
     }
 
@@ -319,7 +321,8 @@ impl fmt::Debug for Channel {
             }
             _ => {}
         }
-        match (self.queued(), self.out.borrow().producers()) {
+        let producers = self.out.borrow().queue().map_or(0, Queue::producers);
+        match (self.queued(), producers) {
             (0, 0) => {}
             (bytes, 0) => write!(f, " {bytes} bytes queued")?,
             (bytes, producers) => write!(f, " {bytes} bytes queued, {producers} producers")?,

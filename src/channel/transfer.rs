@@ -1,6 +1,6 @@
 //! Bytes in and out: `recv`, `send`, and `push` with its queue.
 
-use super::{Channel, Kind, Marks, Producer, State, socket};
+use super::{Channel, Kind, Marks, Producer, State, queue::Queue, socket};
 use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::{
@@ -113,7 +113,10 @@ impl Channel {
                 result => result?,
             };
         }
-        self.out.borrow_mut().push(&data[sent..])
+        match &data[sent..] {
+            [] => Ok(()),
+            rest => self.out.borrow_mut().push(rest),
+        }
     }
 
     /// Sends what `producer` makes, behind what was pushed before (asynchat's
@@ -188,7 +191,7 @@ impl Channel {
         if self.state() == State::Closed {
             return Ok(());
         }
-        let result = match self.out.borrow().front() {
+        let result = match self.out.borrow().queue().map_or(&[][..], Queue::front) {
             [] => Ok(0),
             front => self.transmit(front),
         };
@@ -197,7 +200,12 @@ impl Channel {
             drop(unsent);
         }
         match result {
-            Ok(sent) => self.out.borrow_mut().consume(sent),
+            Ok(0) => {}
+            Ok(sent) => {
+                if let Some(queue) = self.out.borrow_mut().queue_mut() {
+                    queue.consume(sent);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -207,10 +215,10 @@ impl Channel {
     /// Has producers make enough to be worth a system call.
     fn ask_producers(&self) -> io::Result<()> {
         loop {
-            let next = self.out.borrow_mut().take_producer();
+            let next = self.out.borrow_mut().queue_mut().and_then(Queue::take_producer);
             let Some((mut producer, mut piece)) = next else { return Ok(()) };
             let result = producer.more(self, &mut piece);
-            if !self.out.borrow().misses_producer() {
+            if !self.out.borrow().queue().is_some_and(Queue::misses_producer) {
                 // It has closed the channel, or discarded its queue.
                 return result;
             }
@@ -219,7 +227,9 @@ impl Channel {
                 Err(error) => error.kind() == io::ErrorKind::Interrupted,
             };
             let producer = goes_on.then_some(producer);
-            self.out.borrow_mut().put_back(piece, producer);
+            if let Some(queue) = self.out.borrow_mut().queue_mut() {
+                queue.put_back(piece, producer);
+            }
             match result {
                 Ok(()) => {}
                 // Asked again in another pass: it may be interrupted for ever.
