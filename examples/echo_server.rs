@@ -23,14 +23,15 @@ struct Args {
     backend: common::BackendName,
 }
 
-/// A client that does not read what it is sent is not read from, either.
-const MOST_QUEUED: usize = 256 << 10;
+/// A client that does not read what it is sent is not read from, either: from when more than the
+/// second is queued for it, until no more than the first is.
+const WATER_MARKS: (usize, usize) = (64 << 10, 256 << 10);
 
 struct Echo;
 
 impl Dispatcher for Echo {
     fn readable(&self, channel: &Channel) -> bool {
-        channel.queued() < MOST_QUEUED
+        !channel.is_congested()
     }
 
     fn writable(&self, _: &Channel) -> bool {
@@ -55,6 +56,7 @@ impl Dispatcher for EchoServer {
     ) -> io::Result<()> {
         // Nobody may be reading what is printed; the server goes on.
         let _ = writeln!(io::stdout(), "Incoming connection from {peer}");
+        channel.set_water_marks(WATER_MARKS.0, WATER_MARKS.1)?;
         cx.add_channel(channel, Echo)?;
         Ok(())
     }

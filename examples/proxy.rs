@@ -31,17 +31,16 @@ struct Args {
     backend: common::BackendName,
 }
 
-/// While a half has this much to send, nothing more is read for it.
-const MOST_QUEUED: usize = 64 << 10;
+/// When a half has more than the second to send, nothing more is read for it until it has no more
+/// than the first.
+const WATER_MARKS: (usize, usize) = (16 << 10, 64 << 10);
 
 /// One of the two connections of a client. What is read from it is pushed to the other.
 #[derive(Default)]
 struct Half {
     other: Option<Key<Half>>,
-    /// Nothing is read here until the other half has sent what it has.
+    /// Nothing is read here until the other half is congested no more.
     paused: bool,
-    /// The other half is paused until everything is sent here.
-    awaited: bool,
     /// The peer has said that it sends no more.
     ended: bool,
 }
@@ -54,7 +53,7 @@ impl Dispatcher for Half {
     }
 
     fn writable(&self, _: &Channel) -> bool {
-        self.awaited
+        false
     }
 
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -67,18 +66,11 @@ impl Dispatcher for Half {
             return unless_broken(other.shutdown(Shutdown::Write));
         }
         unless_broken(other.push(&buffer[..count]))?;
-        if other.queued() >= MOST_QUEUED {
-            self.paused = true;
-            if let Some(other) = cx.get_mut(key) {
-                other.awaited = true;
-            }
-        }
+        self.paused = other.is_congested();
         Ok(())
     }
 
-    /// Writable, and nothing is queued any more.
-    fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.awaited = false;
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(other) = self.other.and_then(|key| cx.get_mut(key)) {
             other.paused = false;
         }
@@ -151,6 +143,7 @@ impl Proxy {
         let target = self.connect().inspect_err(|_| reset(&client))?;
         for channel in [&client, &target] {
             channel.set_half_close(true);
+            channel.set_water_marks(WATER_MARKS.0, WATER_MARKS.1)?;
             // An urgent byte keeps its place, and nothing waits here for more to come. A Unix
             // socket, which never waits, refuses the latter.
             let _ = setsockopt(channel, sockopt::OobInline, &true);

@@ -111,6 +111,10 @@ bitflags! {
         const ACCEPTED = 1 << 10;
         const SHUTDOWN_INPUT = 1 << 11;
         const URGENT = 1 << 12;
+        /// The queue has exceeded its high water mark, and not yet come down to the low one.
+        const CONGESTED = 1 << 13;
+        /// A flush has ended that, and the dispatcher was not told.
+        const DRAINED = 1 << 14;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();
@@ -176,8 +180,7 @@ impl Channel {
     /// Closing twice is harmless.
     pub fn close(&self) {
         self.state.set(State::Closed);
-        let unsent = self.out.borrow_mut().clear();
-        drop(unsent);
+        self.drop_queue();
     }
 
     /// Closes the channel once everything that was pushed is sent, with a `handle_close`

@@ -17,17 +17,33 @@ pub(super) struct OutBuffer(Option<Box<Kept>>);
 struct Kept {
     queue: Queue,
     limit: usize,
+    /// The water marks.
+    low: usize,
+    high: usize,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { queue: Queue::default(), limit: DEFAULT_QUEUE_LIMIT }
+        let (low, high) = (usize::MAX, usize::MAX);
+        Self { queue: Queue::default(), limit: DEFAULT_QUEUE_LIMIT, low, high }
     }
 }
 
 impl OutBuffer {
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.kept().limit = limit;
+    }
+
+    pub(super) fn set_water_marks(&mut self, low: usize, high: usize) {
+        let kept = self.kept();
+        (kept.low, kept.high) = (low, high);
+    }
+
+    /// Whether there is more than the high water mark; or, if it `was` congested already, more than
+    /// the low one.
+    pub(super) fn is_congested(&self, was: bool) -> bool {
+        let mark = |kept: &Kept| if was { kept.low } else { kept.high };
+        self.0.as_deref().is_some_and(|kept| kept.queue.len() > mark(kept))
     }
 
     /// How many bytes there are already.
@@ -51,7 +67,8 @@ impl OutBuffer {
     }
 
     pub(super) fn push(&mut self, data: &[u8]) -> io::Result<()> {
-        self.kept().queue.push(data)
+        let kept = self.kept();
+        kept.queue.push(data, kept.limit)
     }
 
     pub(super) fn push_producer(&mut self, producer: Box<dyn Producer>) {

@@ -52,13 +52,16 @@ impl Queue {
         self.bytes.is_empty() && self.later.is_none()
     }
 
-    pub(super) fn push(&mut self, data: &[u8]) -> io::Result<()> {
-        let Some(later) = &mut self.later else { return append(&mut self.bytes, data) };
+    /// Takes `data`; with it there are no more than `limit` bytes, nor is there room for more.
+    pub(super) fn push(&mut self, data: &[u8], limit: usize) -> io::Result<()> {
+        let others = self.len();
+        let Some(later) = &mut self.later else { return append(&mut self.bytes, data, limit) };
         if let Some(Segment::Bytes(bytes)) = later.segments.back_mut() {
-            append(bytes, data)?;
+            let most = limit.saturating_sub(others - bytes.len());
+            append(bytes, data, most)?;
         } else {
             let mut bytes = VecDeque::new();
-            append(&mut bytes, data)?;
+            append(&mut bytes, data, limit.saturating_sub(others))?;
             later.segments.push_back(Segment::Bytes(bytes));
         }
         later.bytes += data.len();
@@ -141,8 +144,14 @@ impl Queue {
     }
 }
 
-fn append(queue: &mut VecDeque<u8>, data: &[u8]) -> io::Result<()> {
-    queue.try_reserve(data.len())?;
+/// Whoever does not read is not to cost more than the limit, so the room does not double beyond it.
+fn append(queue: &mut VecDeque<u8>, data: &[u8], most: usize) -> io::Result<()> {
+    let (length, room) = (queue.len(), queue.capacity());
+    let needed = length + data.len();
+    if needed > room {
+        let room = (2 * room).min(most).max(needed);
+        queue.try_reserve_exact(room - length)?;
+    }
     queue.extend(data);
     Ok(())
 }
@@ -158,7 +167,7 @@ mod tests {
         let sent: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
         let mut received = Vec::new();
         for part in sent.chunks(777) {
-            queue.push(part).unwrap();
+            queue.push(part, usize::MAX).unwrap();
             let front = queue.front().len().min(500);
             received.extend_from_slice(&queue.front()[..front]);
             queue.consume(front);
@@ -178,10 +187,10 @@ mod tests {
         for behind in [10, AT_ONCE, AT_ONCE + 1] {
             let mut queue = Queue::default();
             let nothing = |_: &Channel, _: &mut Vec<u8>| Ok(());
-            queue.push(b"front").unwrap();
+            queue.push(b"front", usize::MAX).unwrap();
             queue.push_producer(Box::new(nothing));
-            queue.push(&vec![b'x'; behind - 1]).unwrap();
-            queue.push(b"y").unwrap();
+            queue.push(&vec![b'x'; behind - 1], usize::MAX).unwrap();
+            queue.push(b"y", usize::MAX).unwrap();
             queue.push_producer(Box::new(nothing));
             assert_eq!((queue.front(), queue.len()), (b"front".as_slice(), 5 + behind));
 

@@ -84,7 +84,7 @@ type AcceptedHook = Box<dyn FnMut(&mut Context<'_>, Channel, Address) -> io::Res
 /// A dispatcher that writes each callback into a [`Log`] and then does what its hook says.
 ///
 /// Entries: `a.connect`, `a.accepted`, `a.read hello` (without a hook it reads, and an end of file
-/// is `a.eof`; with one it is `a.read`), `a.write`, `a.expt`, `a.error ECONNREFUSED`, `a.close`
+/// is `a.eof`; with one it is `a.read`), `a.write`, `a.drained`, `a.expt`, `a.error ECONNREFUSED`, `a.close`
 /// with ` ECONNRESET` if there is a cause, `a.drop`.
 ///
 /// It wants to read and not to write unless told otherwise; `handle_error` keeps the default.
@@ -127,7 +127,7 @@ impl Probe {
         self
     }
 
-    /// `event`: `connect`, `read`, `write`, `expt`, `error` or `close`.
+    /// `event`: `connect`, `read`, `write`, `drained`, `expt`, `error` or `close`.
     pub(crate) fn on(
         mut self,
         event: &'static str,
@@ -192,6 +192,10 @@ impl Dispatcher for Probe {
 
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.call("write", cx)
+    }
+
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("drained", cx)
     }
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
