@@ -23,9 +23,10 @@ struct Args {
     backend: common::BackendName,
 }
 
-/// A client that does not read what it is sent is not read from, either: from when more than the
-/// second is queued for it, until no more than the first is.
-const WATER_MARKS: (usize, usize) = (64 << 10, 256 << 10);
+/// A client that does not read what it is sent is not read from, either.
+const HIGH_WATER: usize = 256 << 10;
+/// It is again once no more than this is queued for it.
+const LOW_WATER: usize = 64 << 10;
 
 struct Echo;
 
@@ -56,7 +57,7 @@ impl Dispatcher for EchoServer {
     ) -> io::Result<()> {
         // Nobody may be reading what is printed; the server goes on.
         let _ = writeln!(io::stdout(), "Incoming connection from {peer}");
-        channel.set_water_marks(WATER_MARKS.0, WATER_MARKS.1)?;
+        channel.set_water_marks(LOW_WATER, HIGH_WATER)?;
         cx.add_channel(channel, Echo)?;
         Ok(())
     }

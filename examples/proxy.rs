@@ -31,9 +31,10 @@ struct Args {
     backend: common::BackendName,
 }
 
-/// When a half has more than the second to send, nothing more is read for it until it has no more
-/// than the first.
-const WATER_MARKS: (usize, usize) = (16 << 10, 64 << 10);
+/// When a half has more than this to send, nothing more is read for it.
+const HIGH_WATER: usize = 64 << 10;
+/// It is again once no more than this is left.
+const LOW_WATER: usize = 16 << 10;
 
 /// One of the two connections of a client. What is read from it is pushed to the other.
 #[derive(Default)]
@@ -143,7 +144,7 @@ impl Proxy {
         let target = self.connect().inspect_err(|_| reset(&client))?;
         for channel in [&client, &target] {
             channel.set_half_close(true);
-            channel.set_water_marks(WATER_MARKS.0, WATER_MARKS.1)?;
+            channel.set_water_marks(LOW_WATER, HIGH_WATER)?;
             // An urgent byte keeps its place, and nothing waits here for more to come. A Unix
             // socket, which never waits, refuses the latter.
             let _ = setsockopt(channel, sockopt::OobInline, &true);

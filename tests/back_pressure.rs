@@ -498,21 +498,21 @@ on_both_backends! {
         let mut pushed = 0;
         let info = measure(|| {
             let error = loop {
-                // In pieces that do not fit the limit evenly.
-                match pair.channel().push(&[b'x'; 7777]) {
-                    Ok(()) => pushed += 7777,
+                // The room doubles, and would be more than the limit in the end.
+                match pair.channel().push(&[b'x'; 4999]) {
+                    Ok(()) => pushed += 4999,
                     Err(error) => break error,
                 }
             };
             assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
             let full: &QueueFull = error.get_ref().unwrap().downcast_ref().unwrap();
-            assert_eq!((full.queued, full.pushed, full.limit), (pushed, 7777, LIMIT));
+            assert_eq!((full.queued, full.pushed, full.limit), (pushed, 4999, LIMIT));
             for _ in 0..100 {
-                assert!(pair.channel().push(&[b'x'; 7777]).is_err());
+                assert!(pair.channel().push(&[b'x'; 4999]).is_err());
             }
         });
         assert_eq!(pair.state(), (pushed, true));
-        assert!(pushed + 7777 > LIMIT, "{pushed}");
+        assert!(pushed + 4999 > LIMIT, "{pushed}");
         assert!(info.bytes_current as usize <= LIMIT, "{info:?}");
         assert_quiet(&mut pair.reactor);
         pair.channel().close();
