@@ -263,7 +263,7 @@ impl Channel {
     pub(crate) fn has_drained(&self) -> bool {
         let drained = self.has(Marks::DRAINED);
         self.unmark(Marks::DRAINED);
-        drained && !self.is_congested() && !self.is_closing()
+        drained && !self.is_closing()
     }
 
     /// Compares what is queued with the water marks; true if a congestion is over.
