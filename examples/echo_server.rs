@@ -28,13 +28,15 @@ struct Args {
 }
 
 /// A client that does not read what it is sent is not read from, either.
-const MOST_QUEUED: usize = 256 << 10;
+const HIGH_WATER: usize = 256 << 10;
+/// It is again once no more than this is queued for it.
+const LOW_WATER: usize = 64 << 10;
 
 struct Echo;
 
 impl Dispatcher for Echo {
     fn readable(&self, channel: &Channel) -> bool {
-        channel.queued() < MOST_QUEUED
+        !channel.is_congested()
     }
 
     fn writable(&self, _: &Channel) -> bool {
@@ -62,6 +64,7 @@ impl Dispatcher for EchoServer {
         // Nobody may be reading what is printed; the server goes on.
         let _ = writeln!(io::stdout(), "Incoming connection from {peer}");
         channel.set_timeout(self.idle);
+        channel.set_water_marks(LOW_WATER, HIGH_WATER)?;
         cx.add_channel(channel, Echo)?;
         Ok(())
     }

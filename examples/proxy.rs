@@ -32,8 +32,10 @@ struct Args {
     backend: common::BackendName,
 }
 
-/// While a half has this much to send, nothing more is read for it.
-const MOST_QUEUED: usize = 64 << 10;
+/// When a half has more than this to send, nothing more is read for it.
+const HIGH_WATER: usize = 64 << 10;
+/// It is again once no more than this is left.
+const LOW_WATER: usize = 16 << 10;
 
 /// How long the target may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -42,10 +44,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Half {
     other: Option<Key<Half>>,
-    /// Nothing is read here until the other half has sent what it has.
+    /// Nothing is read here until the other half is congested no more.
     paused: bool,
-    /// The other half is paused until everything is sent here.
-    awaited: bool,
     /// The peer has said that it sends no more.
     ended: bool,
 }
@@ -58,7 +58,7 @@ impl Dispatcher for Half {
     }
 
     fn writable(&self, _: &Channel) -> bool {
-        self.awaited
+        false
     }
 
     fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -76,18 +76,11 @@ impl Dispatcher for Half {
             return unless_broken(other.shutdown(Shutdown::Write));
         }
         unless_broken(other.push(&buffer[..count]))?;
-        if other.queued() >= MOST_QUEUED {
-            self.paused = true;
-            if let Some(other) = cx.get_mut(key) {
-                other.awaited = true;
-            }
-        }
+        self.paused = other.is_congested();
         Ok(())
     }
 
-    /// Writable, and nothing is queued any more.
-    fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.awaited = false;
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(other) = self.other.and_then(|key| cx.get_mut(key)) {
             other.paused = false;
         }
@@ -160,6 +153,7 @@ impl Proxy {
         let target = self.connect().inspect_err(|_| reset(&client))?;
         for channel in [&client, &target] {
             channel.set_half_close(true);
+            channel.set_water_marks(LOW_WATER, HIGH_WATER)?;
             // An urgent byte keeps its place, and nothing waits here for more to come. A Unix
             // socket, which never waits, refuses the latter.
             let _ = setsockopt(channel, sockopt::OobInline, &true);

@@ -161,6 +161,16 @@ pub trait AsyncChat: 'static {
         Ok(())
     }
 
+    /// The output is congested no more; see [`Dispatcher::handle_drained`].
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_drained(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Out-of-band data is there; see [`Dispatcher::handle_expt`].
     ///
     /// # Errors
@@ -454,6 +464,10 @@ impl<C: AsyncChat> Dispatcher for Chat<C> {
             self.call(cx, |handler, cx| handler.handle_eof(cx))?;
         }
         result.map(drop)
+    }
+
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call(cx, |handler, cx| handler.handle_drained(cx))
     }
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

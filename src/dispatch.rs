@@ -105,6 +105,9 @@ impl Running<'_> {
                 self.changed();
                 let result = self.channel().flush_queue();
                 self.settle(result);
+                if self.channel().has_drained() {
+                    self.call(|dispatcher, cx| dispatcher.handle_drained(cx));
+                }
             } else {
                 self.call(|dispatcher, cx| dispatcher.handle_write(cx));
             }

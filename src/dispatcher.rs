@@ -18,7 +18,9 @@ use std::{any::Any, fmt, io};
 ///    [`handle_error`](Self::handle_error) and [`handle_close`](Self::handle_close);
 /// 2. readable: [`handle_accept`](Self::handle_accept) on a listener, else
 ///    [`handle_read`](Self::handle_read);
-/// 3. writable: what was pushed is sent, else [`handle_write`](Self::handle_write);
+/// 3. writable: what was pushed is sent, and if that ends a congestion,
+///    [`handle_drained`](Self::handle_drained) follows; if nothing was left to be sent,
+///    [`handle_write`](Self::handle_write);
 /// 4. out-of-band data: [`handle_expt`](Self::handle_expt).
 ///
 /// A hang-up is readable, so what the peer sent before it is read first.
@@ -117,6 +119,23 @@ pub trait Dispatcher: Any {
     /// See [the trait](Self#errors).
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         cx.unhandled(Interest::WRITE);
+        Ok(())
+    }
+
+    /// The output is [congested](Channel::is_congested) no more: so much of it was sent that no more
+    /// is queued than the low [water mark](Channel::set_water_marks).
+    ///
+    /// This is for who fills the queue from another channel, and waits: touch that one here, resume
+    /// it, read it. Called once for each congestion that sending has ended, and neither when the
+    /// queue was [discarded](Channel::discard_queue), nor by a channel that
+    /// [closes when all is sent](Channel::close_when_sent), which takes nothing more. If the
+    /// connection ends instead, [`handle_close`](Self::handle_close) comes.
+    ///
+    /// # Errors
+    ///
+    /// See [the trait](Self#errors).
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let _ = cx;
         Ok(())
     }
 

@@ -91,6 +91,7 @@ impl Map {
         channel.check_owned()?;
         let fd = channel.open_fd()?.as_raw_fd();
         asyncore_backends::check_fd(fd, self.options.fd_limit)?;
+        self.slab.reserve(fd)?;
         channel.start_afresh();
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
         let (key, lost) = self.slab.insert(fd, occupant);

@@ -346,6 +346,8 @@ impl<B: Backend> Reactor<B> {
     /// * [`NotConnected`](io::ErrorKind::NotConnected): the channel is closed.
     /// * [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor's number is too large for
     ///   select, on systems other than Linux. The channel is closed then.
+    /// * [`OutOfMemory`](io::ErrorKind::OutOfMemory): the tables cannot grow. The channel is closed
+    ///   then.
     pub fn add_channel<D: Dispatcher>(
         &mut self,
         channel: Channel,

@@ -3,6 +3,7 @@
 
 use crate::{Channel, Dispatcher, Interest, Key};
 use std::{
+    collections::TryReserveError,
     os::fd::RawFd,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -55,7 +56,21 @@ impl Slab {
         self.generations + 1
     }
 
-    /// Gives the number `fd` to a new occupant.
+    /// Makes room for the number `fd`.
+    pub(crate) fn reserve(&mut self, fd: RawFd) -> Result<(), TryReserveError> {
+        let length = fd as usize + 1;
+        if length > self.slots.len() {
+            let missing = length - self.slots.len();
+            asyncore_backends::reserve(&mut self.slots, missing)?;
+            // Each number is listed once at the most.
+            let unlisted = length - self.touched.len();
+            asyncore_backends::reserve(&mut self.touched, unlisted)?;
+            self.slots.resize_with(length, Slot::default);
+        }
+        Ok(())
+    }
+
+    /// Gives the number `fd`, for which there is room, to a new occupant.
     ///
     /// An occupant that is still there has lost the number: the kernel gives a number twice only if
     /// it was closed behind its owner's back. It is returned with its key, unless it is running.
@@ -64,12 +79,8 @@ impl Slab {
         fd: RawFd,
         occupant: Box<Occupant>,
     ) -> (Key, Option<(Key, Box<Occupant>)>) {
-        let index = fd as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Slot::default);
-        }
         self.generations += 1;
-        let slot = &mut self.slots[index];
+        let slot = &mut self.slots[fd as usize];
         let before = Key::new(fd, self.reactor, slot.generation);
         let lost = slot.occupant.take().map(|lost| (before, lost));
         if slot.generation == 0 {

@@ -113,9 +113,11 @@ impl<T> Timers<T> {
             *vacant = slot;
             index
         } else {
+            grow(&mut self.slots);
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
         };
+        grow(&mut self.heap);
         self.heap.push(Entry { deadline: self.next_round(deadline), index });
         self.rise(self.heap.len() - 1);
         Timer { index, reactor: self.reactor, order: self.made }
@@ -227,6 +229,12 @@ impl<T> Timers<T> {
         let made = |entry: Entry| self.slots[entry.index as usize].order;
         one.deadline.cmp(&other.deadline).then_with(|| made(one).cmp(&made(other)))
     }
+}
+
+/// Makes room for one more, and for few besides.
+fn grow<T>(table: &mut Vec<T>) {
+    // Without memory, the push that comes next ends as any push does.
+    let _ = asyncore_backends::reserve(table, 1);
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
 //! activity, and not the number of descriptors.
 
-use crate::{Backend, Event, Interest, Readiness, bet::Bet, check_fd};
+use crate::{Backend, Event, Interest, Readiness, bet::Bet, check_fd, reserve};
+use bitflags::bitflags;
 use std::{
     io,
     os::fd::RawFd,
@@ -100,14 +101,27 @@ pub struct HotSet<B> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     interest: Interest,
-    watched: bool,
-    hot: bool,
-    /// Whether it is among the members.
-    listed: bool,
-    /// Hot, whether it is busy or not.
-    pinned: bool,
+    flags: Flags,
     /// When it was last busy, in waits.
     busy: u32,
+}
+
+bitflags! {
+    #[derive(Debug, Clone, Copy, Default)]
+    struct Flags: u8 {
+        const WATCHED = 1;
+        const HOT = 1 << 1;
+        /// Among the members.
+        const LISTED = 1 << 2;
+        /// Hot, whether it is busy or not.
+        const PINNED = 1 << 3;
+    }
+}
+
+impl Slot {
+    fn is(&self, flag: Flags) -> bool {
+        self.flags.contains(flag)
+    }
 }
 
 /// Below this number of descriptors there is nothing to be saved.
@@ -122,6 +136,9 @@ const CALL: usize = 8;
 /// How long one slice may take, in nanoseconds: about as long as one message of a busy descriptor,
 /// so that the message that has to wait for it does not take much longer than the others.
 const SLICE: f64 = 25_000.0;
+
+/// Nor is it about more descriptors than these, however little they cost.
+const MOST_IN_SLICE: usize = 1024;
 
 /// The cold ones wait for a moment in which the busy ones are quiet, until they are owed so much.
 const LATE: f64 = 4.0 * SLICE;
@@ -174,8 +191,8 @@ impl<B: Backend> HotSet<B> {
     /// Keeps a watched descriptor in the hot set, busy or not: a listener, a wake-up.
     pub fn pin(&mut self, fd: RawFd, pinned: bool) {
         let Some(slot) = self.slots.get_mut(fd as usize) else { return };
-        slot.pinned = pinned && slot.watched;
-        if slot.pinned && !slot.hot {
+        slot.flags.set(Flags::PINNED, pinned && slot.is(Flags::WATCHED));
+        if slot.is(Flags::PINNED) && !slot.is(Flags::HOT) {
             self.heat(fd);
         }
     }
@@ -198,12 +215,15 @@ impl<B: Backend> Backend for HotSet<B> {
         check_fd(fd, Self::FD_LIMIT)?;
         let index = fd as usize;
         if index >= self.slots.len() {
-            self.slots.try_reserve(index + 1 - self.slots.len())?;
+            let missing = index + 1 - self.slots.len();
+            reserve(&mut self.slots, missing)?;
             self.slots.resize(index + 1, Slot::default());
         }
-        self.found.try_reserve(self.watched + 1)?;
+        // Here it may fail, and in a wait it may not. A backend may look at a few more.
+        let most_found = (self.watched + 1).min(self.most_in_slice().saturating_add(64));
+        self.found.try_reserve(most_found)?;
         self.all.add(fd, interest)?;
-        self.slots[index].watched = true;
+        self.slots[index].flags.insert(Flags::WATCHED);
         self.want(fd, interest);
         Ok(())
     }
@@ -249,14 +269,15 @@ impl<B: Backend> Backend for HotSet<B> {
 impl<B: Backend> HotSet<B> {
     /// Whoever is new, or wanted for something else, is likely to be ready soon.
     fn want(&mut self, fd: RawFd, interest: Interest) {
-        let Some(slot) = self.slots.get_mut(fd as usize).filter(|slot| slot.watched) else {
+        let Some(slot) = self.slots.get_mut(fd as usize).filter(|slot| slot.is(Flags::WATCHED))
+        else {
             return;
         };
         let (was_wanted, is_wanted) = (!slot.interest.is_empty(), !interest.is_empty());
         self.watched += usize::from(is_wanted);
         self.watched -= usize::from(was_wanted);
         slot.interest = interest;
-        if slot.hot {
+        if slot.is(Flags::HOT) {
             // One that is not wanted costs the kernel nothing. It cools down in time.
             self.warm += usize::from(is_wanted);
             self.warm -= usize::from(was_wanted);
@@ -264,7 +285,7 @@ impl<B: Backend> HotSet<B> {
             if is_wanted {
                 slot.busy = self.now;
             }
-        } else if !interest.is_empty() {
+        } else if is_wanted {
             self.heat(fd);
             // One that never was busy has to become so soon.
             let (patience, trial) = (self.patience(), self.trial());
@@ -272,35 +293,38 @@ impl<B: Backend> HotSet<B> {
         }
     }
 
+    /// Makes it hot, unless there are so many that it is not worth it anyway; or no memory.
     fn heat(&mut self, fd: RawFd) {
+        let has_room = self.is_forced() || self.are_few(self.warm);
         let slot = &mut self.slots[fd as usize];
         slot.busy = self.now;
-        // Without room for it, it stays cold.
-        if !slot.hot && !slot.interest.is_empty() && self.hot.add(fd, slot.interest).is_ok() {
-            slot.hot = true;
+        let joins = !slot.is(Flags::HOT)
+            && !slot.interest.is_empty()
+            && (has_room || slot.is(Flags::PINNED));
+        if joins && self.members.try_reserve(1).is_ok() && self.hot.add(fd, slot.interest).is_ok() {
             self.warm += 1;
-            if !slot.listed {
-                slot.listed = true;
+            if !slot.is(Flags::LISTED) {
                 self.members.push(fd);
             }
+            slot.flags |= Flags::HOT | Flags::LISTED;
         }
     }
 
     fn cool(&mut self, fd: RawFd) {
         let slot = &mut self.slots[fd as usize];
-        if slot.hot {
-            slot.hot = false;
+        if slot.is(Flags::HOT) {
+            slot.flags -= Flags::HOT;
             self.warm -= usize::from(!slot.interest.is_empty());
             self.hot.remove(fd);
         }
     }
 
     fn forget(&mut self, fd: RawFd) {
-        if self.slots.get(fd as usize).is_some_and(|slot| slot.watched) {
+        if self.slots.get(fd as usize).is_some_and(|slot| slot.is(Flags::WATCHED)) {
             self.want(fd, Interest::empty());
             self.cool(fd);
             let slot = &mut self.slots[fd as usize];
-            *slot = Slot { listed: slot.listed, ..Slot::default() };
+            *slot = Slot { flags: slot.flags & Flags::LISTED, ..Slot::default() };
         }
     }
 
@@ -320,6 +344,14 @@ impl<B: Backend> HotSet<B> {
         for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
             self.all.remove(event.fd);
             self.forget(event.fd);
+        }
+    }
+
+    /// How many descriptors are in a slice at the most.
+    fn most_in_slice(&self) -> usize {
+        match self.scan {
+            Scan::Forced { slice } => slice,
+            _ => MOST_IN_SLICE,
         }
     }
 
@@ -344,12 +376,13 @@ impl<B: Backend> HotSet<B> {
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
-            if !slot.pinned && self.now.wrapping_sub(slot.busy) as i32 > patience as i32 {
+            if !slot.is(Flags::PINNED) && self.now.wrapping_sub(slot.busy) as i32 > patience as i32
+            {
                 self.cool(fd);
             }
             let slot = &mut self.slots[fd as usize];
-            slot.listed = slot.hot;
-            slot.hot
+            slot.flags.set(Flags::LISTED, slot.is(Flags::HOT));
+            slot.is(Flags::HOT)
         });
         self.members = members;
     }
@@ -360,7 +393,7 @@ impl<B: Backend> HotSet<B> {
     fn is_worth_it(&self) -> bool {
         match self.scan {
             Scan::Forced { .. } => self.warm > 0,
-            _ => self.warm > 0 && self.watched >= FEW && self.warm * 4 <= self.watched,
+            _ => self.warm > 0 && self.watched >= FEW && self.are_few(self.warm),
         }
     }
 
@@ -385,6 +418,11 @@ impl<B: Backend> HotSet<B> {
         self.ready_at_once.earn(cost);
         self.forget_invalid(ready);
         Ok(())
+    }
+
+    /// Whether so many are few enough to be looked at alone.
+    fn are_few(&self, descriptors: usize) -> bool {
+        descriptors * 4 <= self.watched
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
@@ -457,16 +495,16 @@ impl<B: Backend> HotSet<B> {
 
     /// Adds what is ready in the next part of the others.
     fn look_at_a_slice(&mut self, ready: &mut Vec<Event>) -> io::Result<()> {
-        let most = match self.scan {
-            Scan::Forced { slice } => slice,
-            _ => (SLICE / self.slice_price) as usize,
-        };
+        let affordable =
+            if self.is_forced() { usize::MAX } else { (SLICE / self.slice_price) as usize };
+        let most = affordable.min(self.most_in_slice());
         let begun = Instant::now();
         let mut found = std::mem::take(&mut self.found);
         let result = self.all.look(self.position, most, &mut found);
         // The hot ones were looked at already.
         found.retain(|event| {
-            !self.slots[event.fd as usize].hot || event.readiness.contains(Readiness::INVALID)
+            !self.slots[event.fd as usize].is(Flags::HOT)
+                || event.readiness.contains(Readiness::INVALID)
         });
         self.learn(&found);
         self.round_found |= !found.is_empty();

@@ -47,6 +47,7 @@ mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
 mod fork;
+mod grow;
 mod hot_set;
 #[cfg(feature = "poll")]
 mod poll;
@@ -57,6 +58,7 @@ mod unread;
 
 pub use accept::accept;
 pub use fork::forks;
+pub use grow::reserve;
 pub use hot_set::{HotSet, Scan};
 #[cfg(feature = "poll")]
 pub use poll::Poll;

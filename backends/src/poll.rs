@@ -1,6 +1,6 @@
 //! `poll(2)`: a dense array for the kernel, and a table from descriptor to position in it.
 
-use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
+use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline, reserve};
 use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
@@ -56,10 +56,10 @@ impl Backend for Poll {
         let index = fd as usize;
         if index >= self.positions.len() {
             let missing = index + 1 - self.positions.len();
-            self.positions.try_reserve(missing)?;
+            reserve(&mut self.positions, missing)?;
             self.positions.resize(index + 1, ABSENT);
         }
-        self.entries.try_reserve(1)?;
+        reserve(&mut self.entries, 1)?;
         self.positions[index] = self.entries.len() as u32;
         self.entries.push(entry(fd, interest));
         Ok(())

@@ -106,7 +106,7 @@ fn passes_with_changing_interest_allocate_nothing<B: Backend + Default>() {
     let fds = fds(&sockets);
     let (mut backend, mut ready) = grown::<B>(&fds, READ);
     let mut random = Random::new(3);
-    let count = allocations(|| {
+    let mut passes = || {
         for _ in 0..PASSES {
             for _ in 0..20 {
                 backend.modify(fds[random.below(fds.len())], random.interest());
@@ -114,9 +114,11 @@ fn passes_with_changing_interest_allocate_nothing<B: Backend + Default>() {
             backend.wait(Some(Duration::ZERO), &mut ready).unwrap();
             assert!(ready.iter().all(|event| event.readiness == Readiness::WRITE));
         }
-    });
+    };
+    // A hot set grows with the number of those that are busy at the same time, up to a bound.
+    let counts = [(); 8].map(|()| allocations(&mut passes));
+    assert!(counts.contains(&0), "{counts:?}");
     assert!(!ready.is_empty());
-    assert_eq!(count, 0);
 }
 
 fn passes_in_which_all_become_ready_allocate_nothing<B: Backend + Default>() {

@@ -27,6 +27,7 @@ on_each_bare_backend! {
     who_is_cold_is_noticed_when_the_busy_are_quiet,
     a_look_looks_at_everything,
     a_pinned_descriptor_is_noticed_with_the_busy_ones,
+    no_more_than_a_quarter_is_hot_but_for_the_pinned,
     a_plain_scan_asks_about_everything_once,
     parts_add_up_to_everything,
 }
@@ -34,6 +35,8 @@ on_each_bare_backend! {
 thread_local! {
     /// How many descriptors were asked about.
     static ASKED: Cell<usize> = const { Cell::new(0) };
+    /// How many are watched, those that are hot twice.
+    static WATCHED: Cell<usize> = const { Cell::new(0) };
 }
 
 fn asked_in<R>(work: impl FnOnce() -> R) -> usize {
@@ -54,7 +57,7 @@ impl<B: Backend> Backend for Counting<B> {
     const FD_LIMIT: Option<RawFd> = B::FD_LIMIT;
 
     fn add(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
-        self.wanted.insert(fd);
+        WATCHED.set(WATCHED.get() + usize::from(self.wanted.insert(fd)));
         self.inner.add(fd, interest)
     }
 
@@ -63,7 +66,7 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn remove(&mut self, fd: RawFd) {
-        self.wanted.remove(&fd);
+        WATCHED.set(WATCHED.get() - usize::from(self.wanted.remove(&fd)));
         self.inner.remove(fd);
     }
 
@@ -229,6 +232,23 @@ fn a_pinned_descriptor_is_noticed_with_the_busy_ones<B: Backend>() {
     pairs.send(MANY - 1);
     pairs.send(7);
     assert_eq!(pairs.wait(), [7, MANY - 1]);
+}
+
+fn no_more_than_a_quarter_is_hot_but_for_the_pinned<B: Backend>() {
+    WATCHED.set(0);
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    // One more tells that so many are hot that it is not worth it.
+    let most = MANY + MANY / 4 + 1;
+    assert_eq!(WATCHED.get(), most, "newcomers");
+    for _ in 0..3 {
+        (0..MANY).for_each(|index| pairs.send(index));
+        assert_eq!(pairs.wait().len(), MANY);
+        assert!(WATCHED.get() <= most, "all are busy: {}", WATCHED.get());
+    }
+    // The last one is hot: each fourth newcomer is.
+    let cold = pairs.pairs[MANY - 2].0.as_raw_fd();
+    pairs.backend.pin(cold, true);
+    assert_eq!(WATCHED.get(), most + 1);
 }
 
 fn a_plain_scan_asks_about_everything_once<B: Backend>() {

@@ -4,6 +4,7 @@ mod address;
 mod file;
 mod out_buffer;
 mod producer;
+mod queue;
 mod socket;
 mod timeout;
 mod transfer;
@@ -22,6 +23,7 @@ use asyncore_backends::Interest;
 use bitflags::bitflags;
 use nix::{errno::Errno, fcntl};
 use out_buffer::OutBuffer;
+use queue::Queue;
 use std::{
     cell::{Cell, RefCell},
     fmt, io,
@@ -91,7 +93,7 @@ enum Kind {
 
 bitflags! {
     #[derive(Clone, Copy, PartialEq, Eq)]
-    struct Marks: u16 {
+    struct Marks: u32 {
         /// The peer will send no more.
         const INPUT_ENDED = 1;
         /// Nothing can be sent any more.
@@ -116,6 +118,10 @@ bitflags! {
         const ACTIVE = 1 << 13;
         /// It has a timeout, or had.
         const TIMED = 1 << 14;
+        /// The queue has exceeded its high water mark, and not yet come down to the low one.
+        const CONGESTED = 1 << 15;
+        /// A flush has ended that, and the dispatcher was not told.
+        const DRAINED = 1 << 16;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();
@@ -169,7 +175,7 @@ impl Channel {
             unhandled: Cell::new(Interest::empty()),
             failure: Cell::new(None),
             peer: RefCell::new(peer),
-            out: RefCell::new(OutBuffer::new()),
+            out: RefCell::default(),
             timeout: Timeout::none(),
         }
     }
@@ -182,8 +188,7 @@ impl Channel {
     /// Closing twice is harmless.
     pub fn close(&self) {
         self.state.set(State::Closed);
-        let unsent = self.out.borrow_mut().clear();
-        drop(unsent);
+        self.drop_queue();
     }
 
     /// Closes the channel once everything that was pushed is sent, with a `handle_close`
@@ -327,7 +332,8 @@ impl fmt::Debug for Channel {
             }
             _ => {}
         }
-        match (self.queued(), self.out.borrow().producers()) {
+        let producers = self.out.borrow().queue().map_or(0, Queue::producers);
+        match (self.queued(), producers) {
             (0, 0) => {}
             (bytes, 0) => write!(f, " {bytes} bytes queued")?,
             (bytes, producers) => write!(f, " {bytes} bytes queued, {producers} producers")?,

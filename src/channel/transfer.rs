@@ -1,6 +1,6 @@
 //! Bytes in and out: `recv`, `send`, and `push` with its queue.
 
-use super::{Channel, Kind, Marks, Producer, State, socket};
+use super::{Channel, Kind, Marks, Producer, State, queue::Queue, socket};
 use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::{
@@ -113,7 +113,11 @@ impl Channel {
                 result => result?,
             };
         }
-        self.out.borrow_mut().push(&data[sent..])
+        if sent < data.len() {
+            self.out.borrow_mut().push(&data[sent..])?;
+            self.gauge();
+        }
+        Ok(())
     }
 
     /// Sends what `producer` makes, behind what was pushed before (asynchat's
@@ -168,10 +172,10 @@ impl Channel {
     /// Drops what waits to be sent, producers included (the half of asynchat's `discard_buffers`
     /// that is about output).
     ///
-    /// The peer may have received a part of it.
+    /// The peer may have received a part of it. A congestion is over then, without a
+    /// [`handle_drained`](crate::Dispatcher::handle_drained).
     pub fn discard_queue(&self) {
-        let discarded = self.out.borrow_mut().clear();
-        drop(discarded);
+        self.drop_queue();
         // Its error, if it means anything, is noted: handle_close will tell.
         let _ = self.shut_down_if_due();
     }
@@ -182,24 +186,129 @@ impl Channel {
         self.out.borrow_mut().set_limit(bytes);
     }
 
+    /// Sets when the output is [congested](Self::is_congested): from when more than `high` bytes
+    /// are queued until no more than `low` are. Unless set, it never is.
+    ///
+    /// They hold at once, for what is queued already as well. A congestion that they end is over
+    /// without a [`handle_drained`](crate::Dispatcher::handle_drained). Unlike the
+    /// [limit](Self::set_queue_limit) they refuse nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): `low` is above `high`. Nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// An echo server whose clients are not read from while they do not read:
+    ///
+    /// ```
+    /// use asyncore::{Address, Channel, Context, Dispatcher};
+    /// use std::io;
+    ///
+    /// struct Echo;
+    ///
+    /// impl Dispatcher for Echo {
+    ///     fn readable(&self, channel: &Channel) -> bool {
+    ///         !channel.is_congested()
+    ///     }
+    ///
+    ///     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    ///         let mut buffer = [0; 8192];
+    ///         let count = cx.recv(&mut buffer)?;
+    ///         cx.push(&buffer[..count])
+    ///     }
+    /// }
+    ///
+    /// struct Server;
+    ///
+    /// impl Dispatcher for Server {
+    ///     fn handle_accepted(
+    ///         &mut self,
+    ///         cx: &mut Context<'_>,
+    ///         channel: Channel,
+    ///         _: Address,
+    ///     ) -> io::Result<()> {
+    ///         channel.set_water_marks(16 << 10, 64 << 10)?;
+    ///         cx.add_channel(channel, Echo).map(drop)
+    ///     }
+    /// }
+    /// ```
+    pub fn set_water_marks(&self, low: usize, high: usize) -> io::Result<()> {
+        if low > high {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the low water mark, {low}, is above the high one, {high}"),
+            ));
+        }
+        self.out.borrow_mut().set_water_marks(low, high);
+        self.gauge();
+        Ok(())
+    }
+
+    /// Whether more is queued than is good, by the [water marks](Self::set_water_marks): whoever
+    /// fills the queue had better wait.
+    ///
+    /// Who fills it from the same channel says so by [`readable`](crate::Dispatcher::readable),
+    /// which is asked again after each flush. For who fills it from another one there is
+    /// [`handle_drained`](crate::Dispatcher::handle_drained). What a producer makes counts from the
+    /// end of the flush on for which it was made, as far as it was not sent.
+    #[must_use]
+    #[inline]
+    pub fn is_congested(&self) -> bool {
+        self.has(Marks::CONGESTED)
+    }
+
+    /// Whether a flush has ended a congestion; true once, and if there can be more output.
+    #[inline]
+    pub(crate) fn has_drained(&self) -> bool {
+        let drained = self.has(Marks::DRAINED);
+        self.unmark(Marks::DRAINED);
+        drained && !self.is_closing()
+    }
+
+    /// Compares what is queued with the water marks; true if a congestion is over.
+    fn gauge(&self) -> bool {
+        let was = self.is_congested();
+        let is = self.out.borrow().is_congested(was);
+        match (was, is) {
+            (false, true) => self.mark(Marks::CONGESTED),
+            (true, false) => self.unmark(Marks::CONGESTED),
+            _ => {}
+        }
+        was && !is
+    }
+
+    /// Leaves nothing in the queue.
+    pub(super) fn drop_queue(&self) {
+        self.unmark(Marks::CONGESTED);
+        let unsent = self.out.borrow_mut().clear();
+        drop(unsent);
+    }
+
     /// Sends a piece of what is queued.
     pub(crate) fn flush_queue(&self) -> io::Result<()> {
         self.ask_producers()?;
         if self.state() == State::Closed {
             return Ok(());
         }
-        let result = match self.out.borrow().front() {
+        let result = match self.out.borrow().queue().map_or(&[][..], Queue::front) {
             [] => Ok(0),
             front => self.transmit(front),
         };
         if self.has(Marks::OUTPUT_ENDED) {
-            let unsent = self.out.borrow_mut().clear();
-            drop(unsent);
+            self.drop_queue();
         }
         match result {
-            Ok(sent) => self.out.borrow_mut().consume(sent),
+            Ok(sent) => {
+                if let Some(queue) = self.out.borrow_mut().queue_mut() {
+                    queue.consume(sent);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+        if self.gauge() {
+            self.mark(Marks::DRAINED);
         }
         self.shut_down_if_due()
     }
@@ -207,10 +316,10 @@ impl Channel {
     /// Has producers make enough to be worth a system call.
     fn ask_producers(&self) -> io::Result<()> {
         loop {
-            let next = self.out.borrow_mut().take_producer();
+            let next = self.out.borrow_mut().queue_mut().and_then(Queue::take_producer);
             let Some((mut producer, mut piece)) = next else { return Ok(()) };
             let result = producer.more(self, &mut piece);
-            if !self.out.borrow().misses_producer() {
+            if !self.out.borrow().queue().is_some_and(Queue::misses_producer) {
                 // It has closed the channel, or discarded its queue.
                 return result;
             }
@@ -219,7 +328,9 @@ impl Channel {
                 Err(error) => error.kind() == io::ErrorKind::Interrupted,
             };
             let producer = goes_on.then_some(producer);
-            self.out.borrow_mut().put_back(piece, producer);
+            if let Some(queue) = self.out.borrow_mut().queue_mut() {
+                queue.put_back(piece, producer);
+            }
             match result {
                 Ok(()) => {}
                 // Asked again in another pass: it may be interrupted for ever.

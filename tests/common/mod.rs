@@ -84,9 +84,9 @@ type AcceptedHook = Box<dyn FnMut(&mut Context<'_>, Channel, Address) -> io::Res
 /// A dispatcher that writes each callback into a [`Log`] and then does what its hook says.
 ///
 /// Entries: `a.connect`, `a.accepted`, `a.read hello` (without a hook it reads, and an end of file
-/// is `a.eof`; with one it is `a.read`), `a.write`, `a.expt`, `a.error ECONNREFUSED`, `a.close`
-/// with ` ECONNRESET` if there is a cause, `a.timeout` (without a hook it is an error), `a.notify`,
-/// `a.drop`.
+/// is `a.eof`; with one it is `a.read`), `a.write`, `a.drained`, `a.expt`, `a.error ECONNREFUSED`,
+/// `a.close` with ` ECONNRESET` if there is a cause, `a.timeout` (without a hook it is an error),
+/// `a.notify`, `a.drop`.
 ///
 /// It wants to read and not to write unless told otherwise; `handle_error` keeps the default.
 pub(crate) struct Probe {
@@ -128,7 +128,7 @@ impl Probe {
         self
     }
 
-    /// `event`: `connect`, `read`, `write`, `expt`, `timeout`, `notify`, `error` or `close`.
+    /// `event`: `connect`, `read`, `write`, `drained`, `expt`, `timeout`, `notify`, `error` or `close`.
     pub(crate) fn on(
         mut self,
         event: &'static str,
@@ -193,6 +193,10 @@ impl Dispatcher for Probe {
 
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.call("write", cx)
+    }
+
+    fn handle_drained(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.call("drained", cx)
     }
 
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
