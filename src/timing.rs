@@ -14,8 +14,12 @@ use std::{
 pub(crate) enum Call {
     Once(Box<dyn FnOnce(&mut Scope<'_>)>),
     Every(Box<Periodic>),
-    /// The channel with this number may have been quiet for as long as it is allowed to.
-    Timeout(RawFd),
+    /// The channel with this number may have been quiet for as long as it is allowed to; when it will
+    /// have been, it says itself.
+    Timeout {
+        fd: RawFd,
+        deadline: Time,
+    },
     /// Listeners without room try again.
     EndStalls,
 }
@@ -116,8 +120,8 @@ impl Map {
                     self.timers.reset(timer, periodic.next(deadline, now));
                     Turn { map: self, timer, periodic: Some(periodic) }.run();
                 }
-                Some(Call::Timeout(fd)) => {
-                    fired |= self.time_out(timer, fd, now);
+                Some(Call::Timeout { fd, deadline }) => {
+                    fired |= self.time_out(timer, fd, deadline, now);
                     continue;
                 }
                 Some(Call::EndStalls) => {
@@ -168,8 +172,8 @@ impl Drop for Turn<'_> {
 
 /// Timeouts of channels.
 ///
-/// A timer is not moved whenever bytes do: the channel remembers when it will have been quiet for
-/// too long, and its timer finds out that there is time left.
+/// A timer is not moved whenever bytes do: it remembers when the channel will have been quiet for
+/// too long, and finds out, when it is due, that there is time left.
 impl Map {
     /// The channel was active, or its timeout has changed: it is quiet from the end of the batch on.
     #[inline]
@@ -192,16 +196,16 @@ impl Map {
                 continue;
             };
             let deadline = now.saturating_add(timeout);
-            channel.set_deadline(deadline);
-            match timer {
-                Some(timer) if self.timers.deadline(timer) > Some(deadline) => {
-                    self.timers.reset(timer, deadline);
-                }
-                Some(_) => {}
-                None => {
-                    let timer = self.timers.set(deadline, Call::Timeout(fd));
-                    channel.set_timer(Some(timer.index()));
-                }
+            let Some(timer) = timer else {
+                let timer = self.timers.set(deadline, Call::Timeout { fd, deadline });
+                channel.set_timer(Some(timer.index()));
+                continue;
+            };
+            if let Some(what) = self.timers.what(timer) {
+                *what = Some(Call::Timeout { fd, deadline });
+            }
+            if self.timers.deadline(timer) > Some(deadline) {
+                self.timers.reset(timer, deadline);
             }
         }
     }
@@ -215,22 +219,21 @@ impl Map {
     }
 
     /// False if the channel was not quiet for so long.
-    fn time_out(&mut self, timer: Timer, fd: RawFd, now: Time) -> bool {
-        if let Some(what) = self.timers.what(timer) {
-            *what = Some(Call::Timeout(fd));
-        }
+    fn time_out(&mut self, timer: Timer, fd: RawFd, deadline: Time, now: Time) -> bool {
         let Some((key, channel)) = self.slab.key_of(fd).zip(self.slab.channel(fd)) else {
             self.timers.cancel(timer);
             return false;
         };
-        let quiet_until = channel.deadline();
-        if quiet_until > now {
-            self.timers.reset(timer, quiet_until);
+        let is_quiet = deadline <= now;
+        let allowed = channel.allowed_time().unwrap_or(Time::MAX);
+        let next = if is_quiet { now.saturating_add(allowed) } else { deadline };
+        self.timers.reset(timer, next);
+        if let Some(what) = self.timers.what(timer) {
+            *what = Some(Call::Timeout { fd, deadline: next });
+        }
+        if !is_quiet {
             return false;
         }
-        let next = now.saturating_add(channel.allowed_time().unwrap_or(Time::MAX));
-        channel.set_deadline(next);
-        self.timers.reset(timer, next);
         dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_timeout(cx));
         true
     }

@@ -8,8 +8,6 @@ use std::{cell::Cell, num::NonZeroU64, time::Duration};
 #[derive(Debug)]
 pub(super) struct Timeout {
     allowed: Cell<Option<NonZeroU64>>,
-    /// When it will have been quiet for so long, in the reactor's time.
-    deadline: Cell<Time>,
     /// The slot of the reactor's timer.
     timer: Cell<u32>,
 }
@@ -18,7 +16,7 @@ const NO_TIMER: u32 = u32::MAX;
 
 impl Timeout {
     pub(super) const fn none() -> Self {
-        Self { allowed: Cell::new(None), deadline: Cell::new(0), timer: Cell::new(NO_TIMER) }
+        Self { allowed: Cell::new(None), timer: Cell::new(NO_TIMER) }
     }
 }
 
@@ -86,15 +84,6 @@ impl Channel {
             self.unmark(Marks::ACTIVE);
         }
         news
-    }
-
-    /// When it will have been quiet for too long.
-    pub(crate) fn deadline(&self) -> Time {
-        self.timeout.deadline.get()
-    }
-
-    pub(crate) fn set_deadline(&self, deadline: Time) {
-        self.timeout.deadline.set(deadline);
     }
 
     /// The slot of its reactor's timer.
