@@ -12,6 +12,7 @@ mod dispatch;
 mod interest;
 mod output;
 mod sockets;
+mod timers;
 mod unasked;
 mod wait;
 
@@ -33,5 +34,6 @@ fn main() {
     channels::bench(&mut criterion);
     output::bench(&mut criterion);
     chat::bench(&mut criterion);
+    timers::bench(&mut criterion);
     criterion.final_summary();
 }
