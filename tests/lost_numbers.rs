@@ -531,6 +531,25 @@ on_both_backends! {
         }
     }
 
+    fn i09_who_lost_one_number_first_is_told_first<B>() {
+        if !alone() {
+            return;
+        }
+        let mut three = three::<B>(|a, _, _| a, |b| b);
+        let mut peers = Vec::new();
+        // The last to be added keeps it. Of those before, `b` was the first.
+        for name in ["d", "e", "f"] {
+            let (fresh, peer) = pair();
+            peers.push(peer);
+            close_behind_its_back(three.number);
+            let channel = Channel::new(at_number(&fresh, three.number)).unwrap();
+            three.reactor.add_channel(channel, reader(name, &three.log)).unwrap();
+        }
+        assert_eq!(pass(&mut three.reactor), 3);
+        let lost = |name| LOST.map(|entry| entry.replacen('b', name, 1));
+        assert_eq!(three.log.take(), [lost("b"), lost("d"), lost("e")].concat());
+    }
+
     fn i09_who_is_closed_behind_its_back_in_the_batch_finds_out_by_itself<B>() {
         if !alone() {
             return;
