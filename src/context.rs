@@ -44,7 +44,13 @@ impl<'a> Context<'a> {
         channel: Channel,
         dispatcher: D,
     ) -> io::Result<Key<D>> {
-        self.map.add_channel(channel, dispatcher)
+        let result = self.map.add_channel(channel, dispatcher);
+        if !self.map.slab.contains(self.key) {
+            // The newcomer has our number, so ours was closed behind our back. What is still to be
+            // written must not go there.
+            self.channel.lose();
+        }
+        result
     }
 
     /// Takes another channel out of the reactor, open; see

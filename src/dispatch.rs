@@ -52,7 +52,6 @@ pub(crate) fn tell(
 #[cold]
 fn tell_news(map: &mut Map) -> usize {
     let mut served = 0;
-    map.lost.sort_unstable_by_key(|(key, _)| std::cmp::Reverse(key.fd));
     while let Some((key, occupant)) = map.lost.pop() {
         Running::lost(map, key, occupant).serve(Readiness::INVALID);
         served += 1;

@@ -24,7 +24,8 @@ pub(crate) struct Map {
     pub(crate) options: Options,
     /// Channels whose `handle_close` is to be called in the next batch, before anything else.
     pub(crate) due: Vec<Key>,
-    /// Channels that lost their number to another, to be told in the next batch.
+    /// Channels that lost their number to another, to be told in the next batch: from the last one
+    /// to the first, which has the lowest number, and of those with that number came first.
     pub(crate) lost: Vec<(Key, Box<Occupant>)>,
     pub(crate) timers: Timers<Call>,
     /// Channels whose timeouts begin anew.
@@ -161,7 +162,10 @@ impl Map {
     pub(crate) fn lose(&mut self, key: Key, occupant: Box<Occupant>) {
         occupant.channel.lose();
         self.forget_timeout(&occupant.channel);
-        self.lost.push((key, occupant));
+        // One number can be lost several times before the next batch.
+        let age = |key: &Key| (key.fd, key.generation);
+        let index = self.lost.partition_point(|(other, _)| age(other) > age(&key));
+        self.lost.insert(index, (key, occupant));
     }
 
     /// Whether the next batch has something to tell, ready channels or not.

@@ -249,9 +249,19 @@ impl Channel {
     #[inline]
     pub(crate) fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
         if self.state() == State::Closed || self.has(Marks::LOST) {
-            return Err(is_closed());
+            return Err(self.why_not_open());
         }
         Ok(self.as_fd())
+    }
+
+    #[cold]
+    fn why_not_open(&self) -> io::Error {
+        if self.state() == State::Closed {
+            io::Error::new(io::ErrorKind::NotConnected, "the channel is closed")
+        } else {
+            // As the first call said that found it.
+            Errno::EBADF.into()
+        }
     }
 
     /// The descriptor, if I/O may succeed: a system call on a socket that connects could take the
@@ -340,11 +350,6 @@ impl fmt::Debug for Channel {
         }
         f.write_str(">")
     }
-}
-
-#[cold]
-fn is_closed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the channel is closed")
 }
 
 fn make_nonblocking_and_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {

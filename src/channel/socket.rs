@@ -3,6 +3,7 @@
 use super::{Address, Channel, Kind, Marks, State, ToAddress, make_nonblocking_and_cloexec, retry};
 use nix::{
     errno::Errno,
+    poll::{self, PollFd, PollFlags, PollTimeout},
     sys::socket::{
         self, AddressFamily, Backlog, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage,
         sockopt,
@@ -383,7 +384,9 @@ impl Channel {
             }
             Kind::Datagram => return false,
             // Readable, and nothing to read. What cannot say how much there is has no end.
-            Kind::File(_) => Ok(asyncore_backends::unread(fd).unwrap_or(1)),
+            Kind::File(_) if is_readable(fd) => Ok(asyncore_backends::unread(fd).unwrap_or(1)),
+            // The callback has read before it left the event to the default.
+            Kind::File(_) => return false,
         };
         // Taken as a read, so that an end or a broken connection is noted.
         let _ = self.received(peek, false);
@@ -460,6 +463,12 @@ fn errno_of(error: io::Error) -> Errno {
 
 pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> nix::Result<usize> {
     socket::sendmsg::<()>(fd.as_raw_fd(), buffers, &[], no_signal(), None)
+}
+
+/// Whether it is so now: what a wait said before may have been read.
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    retry(|| poll::poll(&mut fds, PollTimeout::ZERO)).is_ok_and(|count| count > 0)
 }
 
 /// Reads and forgets what has come, within reason.

@@ -1,10 +1,10 @@
 //! Rows B74 to B76: pipes, files, terminals.
 
 use crate::common::{
-    Log, Probe, assert_quiet, is_cloexec, is_nonblocking, name_of, on_both_backends, pass,
+    Log, Probe, Silent, assert_quiet, is_cloexec, is_nonblocking, name_of, on_both_backends, pass,
     poll_until, reactor, read_available, run_out,
 };
-use asyncore::{Channel, FileWrapper, Interest, file_dispatcher};
+use asyncore::{Channel, Dispatcher, FileWrapper, Interest, file_dispatcher};
 use nix::pty::openpty;
 use std::{
     fs::{self, File},
@@ -75,6 +75,25 @@ on_both_backends! {
         reactor.add_channel(channel, Probe::new("a", &log)).unwrap();
         pass(&mut reactor);
         assert_eq!(log.take(), ["a.read llo"]);
+    }
+
+    /// Empty is not ended.
+    fn b75_a_pipe_that_was_read_before_the_default_is_asked_lives_on<B>() {
+        let (reader, mut writer) = pipe().unwrap();
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let probe = Probe::new("a", &log).on("read", |cx| {
+            cx.recv(&mut [0; 64])?;
+            Silent.handle_read(cx)
+        });
+        let key = reactor.add_channel(Channel::new(reader).unwrap(), probe).unwrap();
+        writer.write_all(b"x").unwrap();
+        pass(&mut reactor);
+        assert_eq!(log.take(), ["a.read"]);
+        // Nobody handles it, so it is no longer watched for until it is taken up again.
+        reactor.resume(key, Interest::READ);
+        drop(writer);
+        run_out(&mut reactor);
+        assert_eq!(log.take(), ["a.read", "a.close", "a.drop"]);
     }
 
     fn b75_the_end_of_a_pipe_is_read_and_closes_once<B>() {
