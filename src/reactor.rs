@@ -268,8 +268,8 @@ impl<B> Reactor<B> {
     ///
     /// A timer is never early, and late by what the channels and timers before it take. Those that
     /// are due at the same time are called in the order in which they were made, after the channels
-    /// that are ready. What a callback sets is due in the next pass at the earliest, so no timer
-    /// keeps channels from being served.
+    /// that are ready. What a timer sets is due in the next pass at the earliest, so timers never
+    /// keep channels from being served.
     ///
     /// A pending timer keeps [`run`](Self::run) going. If `callback` panics, that unwinds through
     /// [`poll`](Self::poll); the timer is gone, the reactor and all other timers are whole.
