@@ -106,8 +106,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::READ);
-        Ok(())
+        cx.unhandled(Interest::READ)
     }
 
     /// There is room to write. By default nothing is written, and writing is no longer watched for.
@@ -116,8 +115,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::WRITE);
-        Ok(())
+        cx.unhandled(Interest::WRITE)
     }
 
     /// Out-of-band data is there; [`recv_oob`](Channel::recv_oob) takes it.
@@ -129,8 +127,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::PRIORITY);
-        Ok(())
+        cx.unhandled(Interest::PRIORITY)
     }
 
     /// The connection is over. Called once, as the last callback; the reactor then closes the
