@@ -177,8 +177,7 @@ pub trait AsyncChat: 'static {
     ///
     /// See [the trait](Self#errors).
     fn handle_expt(&mut self, cx: &mut ChatContext<'_, '_>) -> io::Result<()> {
-        cx.unhandled(Interest::PRIORITY);
-        Ok(())
+        cx.unhandled(Interest::PRIORITY)
     }
 
     /// The peer will send no more.

@@ -150,12 +150,12 @@ impl<'a> Context<'a> {
     }
 
     /// The default callbacks end here: nobody handles the event, so it is no longer watched for.
-    pub(crate) fn unhandled(&mut self, event: Interest) {
-        if event == Interest::READ && self.channel.has_ended_unread() {
-            return;
+    pub(crate) fn unhandled(&mut self, event: Interest) -> io::Result<()> {
+        if event == Interest::READ && self.channel.has_ended_unread()? {
+            return Ok(());
         }
         if !self.channel.drop_unhandled(event) {
-            return;
+            return Ok(());
         }
         if event == Interest::WRITE {
             // As often as not nobody meant to write: `writable` is true unless overridden.
@@ -163,6 +163,7 @@ impl<'a> Context<'a> {
         } else {
             diagnose!(warn, "{self:?}: nobody handles {event:?}, no longer watched for");
         }
+        Ok(())
     }
 }
 

@@ -108,8 +108,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::READ);
-        Ok(())
+        cx.unhandled(Interest::READ)
     }
 
     /// There is room to write. By default nothing is written, and writing is no longer watched for.
@@ -118,8 +117,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::WRITE);
-        Ok(())
+        cx.unhandled(Interest::WRITE)
     }
 
     /// The output is [congested](Channel::is_congested) no more: so much of it was sent that no more
@@ -148,8 +146,7 @@ pub trait Dispatcher: Any {
     ///
     /// See [the trait](Self#errors).
     fn handle_expt(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        cx.unhandled(Interest::PRIORITY);
-        Ok(())
+        cx.unhandled(Interest::PRIORITY)
     }
 
     /// The channel was quiet for as long as its [timeout](Channel::set_timeout) allows. By default

@@ -190,12 +190,14 @@ impl Shared {
         let before = Errno::last_raw();
         let result = retry(|| send(self.writer.as_raw_fd(), &[1], no_signal()));
         Errno::set_raw(before);
+        if result.is_err() {
+            // The next wake tries again.
+            self.woken.store(false, Ordering::Release);
+        }
         match result {
+            // Full: a byte is on its way.
             Ok(_) | Err(Errno::EAGAIN) => Ok(()),
-            Err(errno) => {
-                self.woken.store(false, Ordering::Release);
-                Err(errno.into())
-            }
+            Err(errno) => Err(errno.into()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Descriptors that are not sockets: asyncore's `file_dispatcher` and `file_wrapper`.
 
-use super::{Channel, Kind, State, make_nonblocking_and_cloexec, transfer::retry};
+use super::{
+    Channel, Kind, State, make_nonblocking_and_cloexec, socket::errno_of, transfer::retry,
+};
 use asyncore_backends::Interest;
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -53,7 +55,7 @@ impl FileWrapper {
     ///
     /// Those of `dup(2)` and `fcntl(2)`.
     pub fn new(fd: impl AsFd) -> io::Result<Self> {
-        let fd = fd.as_fd().try_clone_to_owned()?;
+        let fd = retry(|| fd.as_fd().try_clone_to_owned().map_err(errno_of))?;
         make_nonblocking_and_cloexec(fd.as_fd())?;
         Ok(Self { fd })
     }
@@ -109,7 +111,7 @@ impl Access {
 }
 
 pub(super) fn channel(fd: OwnedFd) -> io::Result<Channel> {
-    let mode = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+    let mode = OFlag::from_bits_retain(retry(|| fcntl(&fd, FcntlArg::F_GETFL))?) & OFlag::O_ACCMODE;
     let access = if mode == OFlag::O_RDONLY {
         Access::Read
     } else if mode == OFlag::O_RDWR {

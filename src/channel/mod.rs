@@ -144,7 +144,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// Those of `fcntl(2)` and `getsockopt(2)`; the descriptor is closed then.
+    /// Those of `fcntl(2)`, `getsockopt(2)` and `getpeername(2)`; the descriptor is closed then.
     ///
     /// # Examples
     ///
@@ -224,7 +224,11 @@ impl Channel {
         if self.has(Marks::CLOSE_WHEN_SENT) && self.kind == Kind::Stream {
             socket::discard_input(fd.as_fd());
         }
-        Ok(nix::unistd::close(fd)?)
+        match nix::unistd::close(fd) {
+            // Interrupted or not, the number is free.
+            Ok(()) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -354,13 +358,13 @@ impl fmt::Debug for Channel {
 
 fn make_nonblocking_and_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
     use fcntl::{FcntlArg, FdFlag, OFlag};
-    let status = OFlag::from_bits_retain(fcntl::fcntl(fd, FcntlArg::F_GETFL)?);
+    let status = OFlag::from_bits_retain(retry(|| fcntl::fcntl(fd, FcntlArg::F_GETFL))?);
     if !status.contains(OFlag::O_NONBLOCK) {
-        fcntl::fcntl(fd, FcntlArg::F_SETFL(status | OFlag::O_NONBLOCK))?;
+        retry(|| fcntl::fcntl(fd, FcntlArg::F_SETFL(status | OFlag::O_NONBLOCK)))?;
     }
-    let flags = FdFlag::from_bits_retain(fcntl::fcntl(fd, FcntlArg::F_GETFD)?);
+    let flags = FdFlag::from_bits_retain(retry(|| fcntl::fcntl(fd, FcntlArg::F_GETFD))?);
     if !flags.contains(FdFlag::FD_CLOEXEC) {
-        fcntl::fcntl(fd, FcntlArg::F_SETFD(flags | FdFlag::FD_CLOEXEC))?;
+        retry(|| fcntl::fcntl(fd, FcntlArg::F_SETFD(flags | FdFlag::FD_CLOEXEC)))?;
     }
     Ok(())
 }

@@ -290,7 +290,12 @@ impl Channel {
     /// Those of [`recv`](Self::recv); [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
     pub fn recv_oob(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.io_fd()?.as_raw_fd();
-        let count = retry(|| socket::recv(fd, buffer, MsgFlags::MSG_OOB)).map_err(|errno| {
+        let result = retry(|| socket::recv(fd, buffer, MsgFlags::MSG_OOB));
+        if result == Err(Errno::EAGAIN) {
+            // Announced and not here yet: it is told of when it is.
+            self.unmark(Marks::PRIORITY_TOLD);
+        }
+        let count = result.map_err(|errno| {
             // "Nothing is there" has an errno of its own here.
             self.note(if errno == Errno::EINVAL { Errno::EAGAIN } else { errno })
         })?;
@@ -376,21 +381,29 @@ impl Channel {
     }
 
     /// Whether the peer is gone and left nothing unread, which nobody else will find out.
-    pub(crate) fn has_ended_unread(&self) -> bool {
-        let Ok(fd) = self.open_fd() else { return false };
+    ///
+    /// An error says that it cannot be told; `WouldBlock` that there was nothing to ask for.
+    pub(crate) fn has_ended_unread(&self) -> io::Result<bool> {
+        let Ok(fd) = self.open_fd() else { return Ok(false) };
         let peek = match self.kind {
             Kind::Stream | Kind::SeqPacket => {
                 retry(|| socket::recv(fd.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK))
             }
-            Kind::Datagram => return false,
+            Kind::Datagram => return Ok(false),
             // Readable, and nothing to read. What cannot say how much there is has no end.
-            Kind::File(_) if is_readable(fd) => Ok(asyncore_backends::unread(fd).unwrap_or(1)),
-            // The callback has read before it left the event to the default.
-            Kind::File(_) => return false,
+            Kind::File(_) => match is_readable(fd) {
+                Ok(true) => match asyncore_backends::unread(fd).map_err(errno_of) {
+                    Err(Errno::ENOTTY | Errno::EINVAL) => Ok(1),
+                    result => result,
+                },
+                // The callback has read before it left the event to the default.
+                Ok(false) => return Ok(false),
+                Err(errno) => Err(errno),
+            },
         };
         // Taken as a read, so that an end or a broken connection is noted.
-        let _ = self.received(peek, false);
-        self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
+        self.received(peek, false)?;
+        Ok(self.has(Marks::INPUT_ENDED))
     }
 }
 
@@ -429,17 +442,21 @@ pub(super) fn inspect(fd: BorrowedFd<'_>) -> io::Result<Option<Found>> {
         },
     };
     let found = |state, peer| Found { kind, state, peer, failure: None };
-    if socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false) {
+    if socket::getsockopt(&fd, sockopt::AcceptConn)? {
         return Ok(Some(found(State::Listening, None)));
     }
-    if let Ok(raw) = socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
-        return Ok(Some(found(State::Connected, Some(Address::from_raw(&raw)))));
+    match socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
+        Ok(raw) => return Ok(Some(found(State::Connected, Some(Address::from_raw(&raw))))),
+        // EINVAL is macOS's word for a connection that was; and some families have no addresses.
+        Err(Errno::ENOTCONN | Errno::EINVAL | Errno::EOPNOTSUPP) => {}
+        Err(errno) => return Err(errno.into()),
     }
     if kind == Kind::Datagram {
         return Ok(Some(found(State::Unconnected, None)));
     }
     // No peer: never connected, still connecting, or connected once and gone. A look tells.
-    Ok(Some(match socket::recv(fd.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK) {
+    let look = || socket::recv(fd.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK);
+    Ok(Some(match retry(look) {
         Ok(_) => found(State::Connected, None),
         Err(Errno::EAGAIN) => found(State::Connecting, None),
         Err(Errno::ENOTCONN | Errno::EINVAL) => found(State::Unconnected, None),
@@ -457,7 +474,7 @@ pub(super) fn send(fd: BorrowedFd<'_>, data: &[u8]) -> nix::Result<usize> {
     asyncore_backends::send(fd, data).map_err(errno_of)
 }
 
-fn errno_of(error: io::Error) -> Errno {
+pub(super) fn errno_of(error: io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
@@ -466,9 +483,9 @@ pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> nix:
 }
 
 /// Whether it is so now: what a wait said before may have been read.
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
+fn is_readable(fd: BorrowedFd<'_>) -> nix::Result<bool> {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    retry(|| poll::poll(&mut fds, PollTimeout::ZERO)).is_ok_and(|count| count > 0)
+    Ok(retry(|| poll::poll(&mut fds, PollTimeout::ZERO))? > 0)
 }
 
 /// Reads and forgets what has come, within reason.

@@ -136,9 +136,10 @@ impl Channel {
         } else if self.has(Marks::INPUT_ENDED) {
             if self.has(Marks::HALF_CLOSE) { sent && output_ended } else { sent || output_ended }
         } else {
-            // Broken for writing: what the peer sent before is read first, if it is wanted.
+            // Broken for writing: what the peer sent before is read first, if it is wanted. A
+            // connect that failed is told of when it is finished.
             let paused = self.paused.get().contains(Interest::READ);
-            !paused && !reads()
+            !paused && !reads() && self.state() != State::Connecting
         }
     }
 

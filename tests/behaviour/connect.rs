@@ -248,6 +248,18 @@ on_both_backends! {
         assert!(reactor.is_empty());
     }
 
+    fn b28_a_foreign_socket_that_was_refused_is_an_error_then_a_close<B>() {
+        for readable in [true, false] {
+            let (channel, _holder) = refused();
+            let channel = Channel::new(channel.into_fd().unwrap()).unwrap();
+            let (log, mut reactor) = (Log::default(), reactor::<B>());
+            let probe = Probe::new("a", &log).readable(readable);
+            reactor.add_channel(channel, probe).unwrap();
+            reactor.poll(None).unwrap();
+            assert_eq!(log.take(), REFUSED);
+        }
+    }
+
     fn b28_a_refusal_that_comes_later_is_told_then<B>() {
         let holder = stream();
         holder.bind("127.0.0.1:0").unwrap();

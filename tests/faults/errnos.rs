@@ -1,0 +1,166 @@
+//! What the man pages say that each call may fail with (man-pages 6.03, sections ERRORS).
+//!
+//! What a page lists for certain arguments only is here for all of them: more than the kernel can
+//! do is not less of a test. Not here is `ERESTARTSYS`, which no program ever sees.
+
+use nix::errno::Errno::{self, *};
+
+/// A call, the pages, and their errnos.
+pub(crate) type Page = (&'static str, &'static str, &'static [Errno]);
+
+pub(crate) const PAGES: &[Page] = &[
+    ("ppoll", "poll(2)", &[EFAULT, EINTR, EINVAL, ENOMEM]),
+    ("pselect6", "select(2)", &[EBADF, EINTR, EINVAL, ENOMEM]),
+    ("prlimit64", "getrlimit(2)", &[EFAULT, EINVAL, EPERM, ESRCH]),
+    (
+        "accept4",
+        "accept(2), with the errors that Linux passes on from the network",
+        &[
+            EAGAIN,
+            EBADF,
+            ECONNABORTED,
+            EFAULT,
+            EINTR,
+            EINVAL,
+            EMFILE,
+            ENFILE,
+            ENOBUFS,
+            ENOMEM,
+            ENOTSOCK,
+            EOPNOTSUPP,
+            EPERM,
+            EPROTO,
+            ENOSR,
+            ESOCKTNOSUPPORT,
+            EPROTONOSUPPORT,
+            ETIMEDOUT,
+            ENETDOWN,
+            ENOPROTOOPT,
+            EHOSTDOWN,
+            ENONET,
+            EHOSTUNREACH,
+            ENETUNREACH,
+        ],
+    ),
+    (
+        "connect",
+        "connect(2)",
+        &[
+            EACCES,
+            EPERM,
+            EADDRINUSE,
+            EADDRNOTAVAIL,
+            EAFNOSUPPORT,
+            EAGAIN,
+            EALREADY,
+            EBADF,
+            ECONNREFUSED,
+            EFAULT,
+            EINPROGRESS,
+            EINTR,
+            EISCONN,
+            ENETUNREACH,
+            ENOTSOCK,
+            EPROTOTYPE,
+            ETIMEDOUT,
+        ],
+    ),
+    (
+        "socket",
+        "socket(2)",
+        &[EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTONOSUPPORT],
+    ),
+    (
+        "socketpair",
+        "socketpair(2)",
+        &[EAFNOSUPPORT, EFAULT, EMFILE, ENFILE, EOPNOTSUPP, EPROTONOSUPPORT],
+    ),
+    (
+        "bind",
+        "bind(2)",
+        &[
+            EACCES,
+            EADDRINUSE,
+            EBADF,
+            EINVAL,
+            ENOTSOCK,
+            EADDRNOTAVAIL,
+            EFAULT,
+            ELOOP,
+            ENAMETOOLONG,
+            ENOENT,
+            ENOMEM,
+            ENOTDIR,
+            EROFS,
+        ],
+    ),
+    ("listen", "listen(2)", &[EADDRINUSE, EBADF, ENOTSOCK, EOPNOTSUPP]),
+    ("getsockopt", "getsockopt(2)", &[EBADF, EFAULT, EINVAL, ENOPROTOOPT, ENOTSOCK]),
+    ("setsockopt", "setsockopt(2)", &[EBADF, EFAULT, EINVAL, ENOPROTOOPT, ENOTSOCK]),
+    ("getsockname", "getsockname(2)", &[EBADF, EFAULT, EINVAL, ENOBUFS, ENOTSOCK]),
+    ("getpeername", "getpeername(2)", &[EBADF, EFAULT, EINVAL, ENOBUFS, ENOTCONN, ENOTSOCK]),
+    ("recvfrom", "recv(2), tcp(7), unix(7)", RECV),
+    ("readv", "readv(2), recv(2), tcp(7), unix(7)", RECV),
+    ("read", "read(2)", &[EAGAIN, EBADF, EFAULT, EINTR, EINVAL, EIO, EISDIR]),
+    ("sendto", "send(2), ip(7), unix(7)", SEND),
+    ("sendmsg", "send(2), ip(7), unix(7)", SEND),
+    ("write", "write(2)", WRITE),
+    ("writev", "writev(2), write(2)", WRITE),
+    ("shutdown", "shutdown(2)", &[EBADF, EINVAL, ENOTCONN, ENOTSOCK]),
+    ("close", "close(2)", &[EBADF, EINTR, EIO, ENOSPC, EDQUOT]),
+    (
+        "fcntl",
+        "fcntl(2), dup(2)",
+        &[
+            EACCES, EAGAIN, EBADF, EBUSY, EDEADLK, EFAULT, EINTR, EINVAL, EMFILE, ENOLCK, ENOTDIR,
+            EPERM,
+        ],
+    ),
+    ("ioctl", "ioctl(2)", &[EBADF, EFAULT, EINVAL, ENOTTY]),
+    ("poll", "poll(2)", &[EFAULT, EINTR, EINVAL, ENOMEM]),
+    (
+        "fstat",
+        "stat(2)",
+        &[EACCES, EBADF, EFAULT, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR, EOVERFLOW],
+    ),
+];
+
+const RECV: &[Errno] = &[
+    EAGAIN,
+    EBADF,
+    ECONNREFUSED,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    ENOMEM,
+    ENOTCONN,
+    ENOTSOCK,
+    ECONNRESET,
+    ETIMEDOUT,
+];
+
+const SEND: &[Errno] = &[
+    EACCES,
+    EAGAIN,
+    EALREADY,
+    EBADF,
+    ECONNRESET,
+    EDESTADDRREQ,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    EISCONN,
+    EMSGSIZE,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    ENOTSOCK,
+    EOPNOTSUPP,
+    EPIPE,
+    EPERM,
+    EHOSTUNREACH,
+    ETIMEDOUT,
+];
+
+const WRITE: &[Errno] =
+    &[EAGAIN, EBADF, EDESTADDRREQ, EDQUOT, EFAULT, EFBIG, EINTR, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
