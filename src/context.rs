@@ -1,7 +1,7 @@
 //! `Context`: all that a callback may touch.
 
 use crate::{
-    Channel, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
+    Channel, Destination, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
     remote::Posts,
 };
 use std::{
@@ -25,6 +25,10 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     pub(crate) fn new(map: &'a mut Map, channel: &'a Channel, key: Key) -> Self {
         Self { map, channel, key }
+    }
+
+    pub(crate) fn map(&mut self) -> &mut Map {
+        self.map
     }
 
     /// The key of the callback's own channel.
@@ -91,6 +95,16 @@ impl<'a> Context<'a> {
     /// `key` is stale.
     pub fn touch<D: ?Sized>(&mut self, key: Key<D>) -> bool {
         self.map.touch(key.untyped())
+    }
+
+    /// Connects to a name, or to the first of several addresses that answers, by other channels than
+    /// the callback's own; see [`Reactor::connect_to`](crate::Reactor::connect_to).
+    pub fn connect_to(
+        &mut self,
+        destination: impl Into<Destination>,
+        callback: impl FnOnce(&mut Scope<'_>, io::Result<Channel>) + 'static,
+    ) -> Timer {
+        self.map.connect_to(destination.into(), callback)
     }
 
     /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).
