@@ -56,6 +56,15 @@ fn connected<B: Backend>(
     outcome.remove(0)
 }
 
+/// Makes passes until so many attempts are under way.
+#[track_caller]
+fn until_there_are<B: Backend>(attempts: usize, reactor: &mut Reactor<B>) {
+    let _guard = HangGuard::new();
+    while reactor.len() < attempts {
+        pass(reactor);
+    }
+}
+
 #[track_caller]
 fn peer(channel: &Channel) -> SocketAddr {
     channel.peer_addr().unwrap().as_inet().unwrap()
@@ -232,9 +241,7 @@ on_both_backends! {
         let outcome = Outcome::default();
         let both = Destination::any([first.address, second.address]).attempt_delay(10 * MS);
         reactor.connect_to(both, into(&outcome));
-        while reactor.len() < 2 {
-            pass(&mut reactor);
-        }
+        until_there_are(2, &mut reactor);
         while first.listener.accept().unwrap().is_some() {}
         poll_until(&mut reactor, || !outcome.borrow().is_empty());
         assert_eq!(peer(outcome.borrow()[0].as_ref().unwrap()), first.address);
@@ -275,8 +282,9 @@ on_both_backends! {
         let mut reactor = reactor::<B>();
         let hanging = [Hanging::new(), Hanging::new()];
         let (lookup, _never, _begun) = held_up();
-        let attempts = Destination::any(hanging.each_ref().map(|hanging| hanging.address));
-        for destination in [lookup, attempts.attempt_delay(10 * MS)] {
+        let attempts = || Destination::any(hanging.each_ref().map(|hanging| hanging.address));
+        let (many, few) = (attempts().attempt_delay(10 * MS), attempts().attempt_delay(LONG));
+        for destination in [lookup, many, few] {
             let begin = Instant::now();
             let error = connected(&mut reactor, destination.timeout(25 * MS)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -325,13 +333,19 @@ on_both_backends! {
         let attempts = Destination::any(hanging.each_ref().map(|hanging| hanging.address));
         let outcome = Outcome::default();
         let timer = reactor.connect_to(attempts.attempt_delay(10 * MS), into(&outcome));
-        while reactor.len() < 2 {
-            pass(&mut reactor);
-        }
+        until_there_are(2, &mut reactor);
         assert!(reactor.cancel(timer) && !reactor.cancel(timer));
         assert!(reactor.is_empty());
         assert_eq!(Rc::strong_count(&outcome), 1, "the callback is dropped");
         let _guard = HangGuard::new();
+        reactor.run().unwrap();
+
+        // If the next attempt were still to come, this would last an hour.
+        let addresses = hanging.each_ref().map(|hanging| hanging.address);
+        let attempts = Destination::any(addresses).attempt_delay(LONG);
+        let timer = reactor.connect_to(attempts, into(&outcome));
+        pass(&mut reactor);
+        assert!(reactor.len() == 1 && reactor.cancel(timer));
         reactor.run().unwrap();
 
         // Before anything was tried, and when the winner is known.
@@ -368,6 +382,14 @@ on_both_backends! {
         let _guard = HangGuard::new();
         reactor.run().unwrap();
         assert_eq!(peer(outcome.borrow()[0].as_ref().unwrap()), address);
+    }
+
+    fn lookups_one_after_the_other_are_all_answered<B>() {
+        let mut reactor = reactor::<B>();
+        let (_listener, address) = listener("127.0.0.1:0");
+        for _ in 0..30 {
+            assert_eq!(peer(&connected(&mut reactor, found(vec![address])).unwrap()), address);
+        }
     }
 
     /// And a cancelled one that waits for its turn is never called.
@@ -418,8 +440,8 @@ on_both_backends! {
             answers.push(answer);
             begun.push(begins);
         }
-        begun[..8].iter().for_each(|begun| begun.recv().unwrap());
         let guard = HangGuard::new();
+        begun[..8].iter().for_each(|begun| begun.recv().unwrap());
         drop(reactor);
         drop(guard);
         assert_eq!(Rc::strong_count(&outcome), 1);
@@ -450,9 +472,7 @@ on_both_backends! {
         let log = Log::default();
         let other = log.clone();
         reactor.call_later(30 * MS, move |_| other.push("another timer"));
-        while reactor.is_empty() {
-            pass(&mut reactor);
-        }
+        until_there_are(1, &mut reactor);
         reactor.close_all().unwrap();
         assert_eq!((reactor.len(), Rc::strong_count(&outcome)), (0, 1));
         assert!(!timers.into_iter().any(|timer| reactor.cancel(timer)));
@@ -482,6 +502,20 @@ on_both_backends! {
         let mut received = Vec::new();
         server.read_to_end(&mut received).unwrap();
         assert_eq!(received, b"hello");
+    }
+
+    fn a_connection_that_has_ended_before_it_is_told_was_one<B>() {
+        let mut reactor = reactor::<B>();
+        let log = Log::default();
+        let (listener, address) = listener("127.0.0.1:0");
+        let noted = log.clone();
+        reactor.connect_to(address, move |scope, result| {
+            scope.add_channel(result.unwrap(), Probe::new("a", &noted)).unwrap();
+        });
+        pass(&mut reactor);
+        drop(listener.accept().unwrap());
+        run_out(&mut reactor);
+        assert_eq!(log.take(), ["a.eof", "a.close", "a.drop"]);
     }
 
     fn a_callback_of_a_channel_connects_and_so_does_a_timer<B>() {
@@ -539,9 +573,7 @@ on_both_backends! {
         connected(&mut reactor, destination().timeout(15 * MS)).unwrap_err();
         assert_eq!(count("fd"), before);
         let timer = reactor.connect_to(destination(), |_, _| ());
-        while reactor.len() < 2 {
-            pass(&mut reactor);
-        }
+        until_there_are(2, &mut reactor);
         reactor.cancel(timer);
         assert_eq!(count("fd"), before);
         reactor.connect_to(destination(), |_, _| ());
