@@ -21,7 +21,7 @@ use std::{
 /// last one has failed or has lasted for the [attempt delay](Self::attempt_delay); the others go on.
 /// The first that connects wins, and the others are closed.
 ///
-/// What looks like `(name, port)` or a `SocketAddr` converts to one.
+/// `(name, port)` and a `SocketAddr` convert to one.
 ///
 /// # Examples
 ///

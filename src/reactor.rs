@@ -24,8 +24,8 @@ use std::{
 /// [`close_all`](Self::close_all). What is queued is in both and would be sent twice.
 ///
 /// A [`Remote`] stays with the parent, and is refused in the child. There
-/// [`remote`](Self::remote) makes another. So does the answer to a name that is being looked up: in
-/// the child, such a connection is not made, and ends by its timeout.
+/// [`remote`](Self::remote) makes another. The answer to a name that is being looked up stays with
+/// the parent, too: in the child, nothing but its timeout ends such a [`connect_to`](Self::connect_to).
 ///
 /// This holds for `fork(3)`, on the thread that has the reactor and while no callback runs. In a
 /// process with other threads, the child may do little but `exec`: see its manual.

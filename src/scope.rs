@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The reactor, as a timer's callback or a [posted](crate::Remote::post) one gets it: a
-/// [`Context`](crate::Context) without a channel of its own.
+/// The reactor, as the callback of a timer, of [`connect_to`](crate::Reactor::connect_to) or of a
+/// [post](crate::Remote::post) gets it: a [`Context`](crate::Context) without a channel of its own.
 ///
 /// Whatever is changed here holds at once; a channel that is added is served from the next pass on.
 pub struct Scope<'a> {
