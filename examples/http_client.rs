@@ -4,7 +4,7 @@
 
 mod common;
 
-use asyncore::{Address, Backend, Channel, Context, Dispatcher, Family, Reactor, State, Type};
+use asyncore::{Backend, Channel, Context, Destination, Dispatcher, Reactor, State};
 use clap::Parser;
 use common::tls::{Tls, certificates};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::ServerName};
@@ -12,11 +12,12 @@ use std::{
     cell::RefCell,
     fmt,
     io::{self, Write},
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 use url::{Host, Url};
 
@@ -31,6 +32,12 @@ struct Args {
     /// Certificates of the authorities to trust, in PEM, instead of those that Mozilla trusts
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
+    /// How long it may take to connect, the resolution of the name included
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    connect_timeout: humantime::Duration,
+    /// How long the server may be silent
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    idle_timeout: humantime::Duration,
     /// The system call to wait with
     #[arg(long, value_enum, default_value = common::DEFAULT_BACKEND)]
     backend: common::BackendName,
@@ -42,7 +49,6 @@ const LONGEST_HEAD: usize = 64 << 10;
 /// How far the answer has come.
 #[derive(Debug, Default)]
 struct Answer {
-    connected: bool,
     status: Option<u16>,
     /// How much of the body is still to come, if the server has said so.
     missing: Option<u64>,
@@ -50,7 +56,6 @@ struct Answer {
 }
 
 struct HttpClient {
-    request: String,
     /// With https; without it the channel alone is enough.
     tls: Option<Tls>,
     /// What came before the body began.
@@ -65,14 +70,6 @@ impl Dispatcher for HttpClient {
 
     fn writable(&self, _: &Channel) -> bool {
         self.tls.as_ref().is_some_and(Tls::writable)
-    }
-
-    fn handle_connect(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.answer.borrow_mut().connected = true;
-        match &mut self.tls {
-            None => cx.push(self.request.as_bytes()),
-            Some(tls) => tls.push(cx, self.request.as_bytes()),
-        }
     }
 
     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -112,6 +109,22 @@ impl Dispatcher for HttpClient {
 }
 
 impl HttpClient {
+    /// Sends the request.
+    fn ask(
+        channel: &Channel,
+        request: &str,
+        tls: Option<ClientConnection>,
+        answer: Rc<RefCell<Answer>>,
+    ) -> Self {
+        let mut tls = tls.map(|connection| Tls::new(channel, connection));
+        // If the connection broke, handle_close will tell, once all is read that came before.
+        let _ = match &mut tls {
+            None => channel.push(request.as_bytes()),
+            Some(tls) => tls.push(channel, request.as_bytes()),
+        };
+        Self { tls, head: Vec::new(), answer }
+    }
+
     /// Takes what has come of the answer.
     fn part(&mut self, cx: &mut Context<'_>, part: &[u8]) -> io::Result<()> {
         if self.answer.borrow().status.is_some() {
@@ -185,20 +198,23 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// One attempt at one address.
 fn fetch<B: Backend>(
     mut reactor: Reactor<B>,
-    address: SocketAddr,
-    request: String,
+    server: Destination,
+    idle_timeout: Duration,
+    request: &str,
     tls: Option<ClientConnection>,
 ) -> io::Result<Answer> {
-    let address = Address::Inet(address);
-    let channel = Channel::create_socket(Family::of(&address), Type::Stream)?;
-    channel.connect(address)?;
     let answer = Rc::new(RefCell::new(Answer::default()));
-    let tls = tls.map(|connection| Tls::new(&channel, connection));
-    let client = HttpClient { request, tls, head: Vec::new(), answer: Rc::clone(&answer) };
-    reactor.add_channel(channel, client)?;
+    let (request, told) = (request.to_owned(), Rc::clone(&answer));
+    reactor.connect_to(server, move |scope, result| {
+        let begun = result.and_then(|channel| {
+            channel.set_timeout(Some(idle_timeout));
+            let client = HttpClient::ask(&channel, &request, tls, Rc::clone(&told));
+            scope.add_channel(channel, client)
+        });
+        told.borrow_mut().error = begun.err();
+    });
     reactor.run()?;
     Ok(answer.take())
 }
@@ -251,46 +267,26 @@ fn run(args: &Args) -> Result<u16, Failure> {
         _ => return Err(Failure::at(url, "only http:// and https:// are spoken here")),
     };
     let port = url.port_or_known_default().unwrap_or(80);
-    let addresses: Vec<SocketAddr> = match host {
-        Host::Ipv4(ip) => vec![(ip, port).into()],
-        Host::Ipv6(ip) => vec![(ip, port).into()],
-        Host::Domain(name) => {
-            (name, port).to_socket_addrs().map_err(|error| Failure::at(name, error))?.collect()
-        }
+    let name = match host {
+        Host::Domain(name) => name.to_owned(),
+        Host::Ipv4(ip) => ip.to_string(),
+        Host::Ipv6(ip) => ip.to_string(),
     };
+    let server = Destination::host(name, port).timeout(args.connect_timeout.into());
+    let place = format!("{host}:{port}");
     let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
 
-    let mut failure = Failure::at(url, "the name has no address");
-    for address in addresses {
-        let request = request.clone();
-        let connection = tls
-            .as_ref()
-            .map(|(config, name)| ClientConnection::new(Arc::clone(config), name.clone()));
-        let connection = connection.transpose().map_err(|error| Failure::at(url, error))?;
-        let answer = match common::run_on!(args.backend, fetch(address, request, connection)) {
-            Ok(answer) => answer,
-            Err(error) => {
-                failure = Failure::at(address, error);
-                continue;
-            }
-        };
-        match (answer.error, answer.status) {
-            (None, Some(status)) => {
-                return Ok(status);
-            }
-            (error, _) => {
-                let error = error.unwrap_or_else(|| invalid("there was no answer"));
-                failure = Failure::at(address, error);
-            }
-        }
-        // Only a connection that never was leaves something to try.
-        if answer.connected {
-            break;
-        }
+    let connection = tls.map(|(config, name)| ClientConnection::new(config, name)).transpose();
+    let connection = connection.map_err(|error| Failure::at(url, error))?;
+    let idle_timeout = args.idle_timeout.into();
+    let answer = common::run_on!(args.backend, fetch(server, idle_timeout, &request, connection));
+    match answer.map(|answer| (answer.error, answer.status)) {
+        Ok((None, Some(status))) => Ok(status),
+        Ok((None, None)) => Err(Failure::at(place, "there was no answer")),
+        Ok((Some(error), _)) | Err(error) => Err(Failure::at(place, error)),
     }
-    Err(failure)
 }
 
 fn main() -> ExitCode {

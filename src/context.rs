@@ -1,7 +1,7 @@
 //! `Context`: all that a callback may touch.
 
 use crate::{
-    Channel, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
+    Channel, Destination, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
     remote::Posts,
 };
 use std::{
@@ -27,6 +27,10 @@ impl<'a> Context<'a> {
         Self { map, channel, key }
     }
 
+    pub(crate) fn map(&mut self) -> &mut Map {
+        self.map
+    }
+
     /// The key of the callback's own channel.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -45,12 +49,16 @@ impl<'a> Context<'a> {
         dispatcher: D,
     ) -> io::Result<Key<D>> {
         let result = self.map.add_channel(channel, dispatcher);
+        self.keep_off_a_newcomers_number();
+        result
+    }
+
+    /// If a newcomer has our number, ours was closed behind our back. What is still to be written
+    /// must not go there.
+    fn keep_off_a_newcomers_number(&self) {
         if !self.map.slab.contains(self.key) {
-            // The newcomer has our number, so ours was closed behind our back. What is still to be
-            // written must not go there.
             self.channel.lose();
         }
-        result
     }
 
     /// Takes another channel out of the reactor, open; see
@@ -97,6 +105,18 @@ impl<'a> Context<'a> {
     /// `key` is stale.
     pub fn touch<D: ?Sized>(&mut self, key: Key<D>) -> bool {
         self.map.touch(key.untyped())
+    }
+
+    /// Connects to a name, or to the first of several addresses that answers, by other channels than
+    /// the callback's own; see [`Reactor::connect_to`](crate::Reactor::connect_to).
+    pub fn connect_to(
+        &mut self,
+        destination: impl Into<Destination>,
+        callback: impl FnOnce(&mut Scope<'_>, io::Result<Channel>) + 'static,
+    ) -> Timer {
+        let connecting = self.map.connect_to(destination.into(), callback);
+        self.keep_off_a_newcomers_number();
+        connecting
     }
 
     /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).

@@ -59,6 +59,8 @@
 //! - [`Key`] names a channel. It is typed, so it gives the dispatcher back, and a stale key finds
 //!   nothing.
 //! - [`Reactor`] is the loop and asyncore's map. [`Remote`] speaks to it from other threads.
+//! - [`Reactor::connect_to`] connects to a name, or to the first of several addresses that answers;
+//!   a [`Destination`] says to which, and how long it may take.
 //! - Timers: [`Reactor::call_later`] and its kin, on [`Context`] as well; and how long a channel may
 //!   be quiet, [`Channel::set_timeout`]. What a timer calls gets a [`Scope`], which is a `Context`
 //!   without a channel.
@@ -90,6 +92,7 @@ mod drain;
 mod interest;
 mod key;
 mod map;
+mod names;
 mod reactor;
 mod remote;
 mod running;
@@ -113,6 +116,7 @@ pub use chat::{AsyncChat, Chat, ChatContext, DEFAULT_INPUT_LIMIT, InputTooLong, 
 pub use context::Context;
 pub use dispatcher::Dispatcher;
 pub use key::Key;
+pub use names::Destination;
 pub use reactor::{LoopOptions, Reactor};
 pub use remote::{PostError, Remote};
 pub use scope::Scope;

@@ -1,7 +1,8 @@
 //! asyncore's map: the channels of one reactor, and what has to happen before its next wait.
 
 use crate::{
-    Channel, Dispatcher, Key, Timer,
+    Channel, Dispatcher, Key, Remote, Timer,
+    names::Resolver,
     remote::Posts,
     slab::{Occupant, Slab},
     timer::{Time, Timers},
@@ -37,8 +38,12 @@ pub(crate) struct Map {
     stall: Option<Timer>,
     /// What was posted by the remote handle, and has come.
     pub(crate) posts: Posts,
-    /// The reactor's own channel, which does not count.
+    /// The handle of other threads, if one was asked for.
+    pub(crate) remote: Option<Remote>,
+    /// The reactor's own channel, which hears that handle and does not count.
     pub(crate) own: Option<Key>,
+    /// What looks names up, once one was asked for.
+    pub(crate) resolver: Option<Resolver>,
     pub(crate) stop: bool,
 }
 
@@ -79,7 +84,9 @@ impl Map {
             stalled: Vec::new(),
             stall: None,
             posts: Posts::default(),
+            remote: None,
             own: None,
+            resolver: None,
             stop: false,
         }
     }

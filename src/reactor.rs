@@ -1,7 +1,8 @@
 //! `Reactor`: asyncore's `loop` and its map.
 
 use crate::{
-    Builder, Channel, DefaultBackend, Dispatcher, Interest, Key, Remote, Scope, Timer, dispatch,
+    Builder, Channel, DefaultBackend, Destination, Dispatcher, Interest, Key, Remote, Scope, Timer,
+    dispatch,
     map::{Map, Options},
 };
 use asyncore_backends::{Backend, Event, HotSet};
@@ -23,7 +24,8 @@ use std::{
 /// [`close_all`](Self::close_all). What is queued is in both and would be sent twice.
 ///
 /// A [`Remote`] stays with the parent, and is refused in the child. There
-/// [`remote`](Self::remote) makes another.
+/// [`remote`](Self::remote) makes another. The answer to a name that is being looked up stays with
+/// the parent, too: in the child, nothing but its timeout ends such a [`connect_to`](Self::connect_to).
 ///
 /// This holds for `fork(3)`, on the thread that has the reactor and while no callback runs. In a
 /// process with other threads, the child may do little but `exec`: see its manual.
@@ -57,7 +59,6 @@ pub struct Reactor<B = DefaultBackend> {
     backend: HotSet<B>,
     ready: Vec<Event>,
     pub(crate) map: Map,
-    remote: Option<Remote>,
 }
 
 /// How [`Reactor::run_with`] loops: the arguments of `asyncore.loop`.
@@ -110,7 +111,7 @@ impl<B: Backend> Reactor<B> {
         if let Some(share) = options.cold_share {
             backend = backend.with_cold_share(share);
         }
-        Self { backend, ready: Vec::new(), map: Map::new(options), remote: None }
+        Self { backend, ready: Vec::new(), map: Map::new(options) }
     }
 
     /// One pass: waits until a channel is ready or `timeout` has passed, and serves each that is
@@ -241,18 +242,7 @@ impl<B: Backend> Reactor<B> {
     ///
     /// Those of `socketpair(2)`, and of [`add_channel`](Self::add_channel).
     pub fn remote(&mut self) -> io::Result<Remote> {
-        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.is_ours())
-            && self.map.own.is_some_and(|key| self.map.slab.contains(key))
-        {
-            return Ok(remote.clone());
-        }
-        if let Some(of_the_parent) = self.map.own.take() {
-            self.map.close_channel(of_the_parent);
-        }
-        let (remote, channel, ear) = Remote::new()?;
-        self.map.own = Some(self.map.add_channel(channel, ear)?.untyped());
-        self.remote = Some(remote.clone());
-        Ok(remote)
+        self.map.remote()
     }
 
     /// The system call behind this reactor: `"poll"` or `"select"`.
@@ -335,6 +325,75 @@ impl<B> Reactor<B> {
     }
 }
 
+/// Connections to names.
+impl<B> Reactor<B> {
+    /// Connects to a name, or to the first of several addresses that answers, and gives `callback`
+    /// the connected channel; nothing blocks meanwhile.
+    ///
+    /// The [`Destination`] says what is tried, when, and for how long. `callback` is called once, in
+    /// a later pass, like that of a timer. It stands in for `handle_connect`, which is not called:
+    /// like one that was accepted, the channel is connected when its dispatcher gets it.
+    ///
+    /// What is returned is the timer of the destination's timeout, also if that has none: it is
+    /// pending until `callback` is called, and so keeps [`run`](Self::run) going. Who
+    /// [cancels](Self::cancel) it calls everything off; who [reschedules](Self::reschedule) it sets
+    /// another timeout. [`close_all`](Self::close_all) calls everything off, too.
+    ///
+    /// Until then the attempts are channels of the reactor, and count as such. A lookup has the
+    /// reactor make its [`remote`](Self::remote) handle.
+    ///
+    /// # Errors
+    ///
+    /// They come to `callback`:
+    ///
+    /// * [`TimedOut`](io::ErrorKind::TimedOut): the timeout is over.
+    /// * That of the lookup, or of its thread; [`NotFound`](io::ErrorKind::NotFound) if it found no
+    ///   address.
+    /// * If all addresses have failed, the error of the last one that is more than that there is no
+    ///   way to it (`ENETUNREACH` and the like).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asyncore::{Context, Destination, Dispatcher, Reactor};
+    /// use std::{io, net::TcpListener, time::Duration};
+    ///
+    /// struct Client;
+    ///
+    /// impl Dispatcher for Client {
+    ///     fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    ///         let mut buffer = [0; 8192];
+    ///         let count = cx.recv(&mut buffer)?;
+    ///         println!("{}", buffer[..count].escape_ascii());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0")?;
+    /// let port = server.local_addr()?.port();
+    ///
+    /// let mut reactor = Reactor::new();
+    /// let host = Destination::host("localhost", port).timeout(Duration::from_secs(10));
+    /// reactor.connect_to(host, |scope, result| match result {
+    ///     Ok(channel) => {
+    ///         channel.push(b"hello").unwrap();
+    ///         scope.add_channel(channel, Client).unwrap();
+    ///         # scope.stop();
+    ///     }
+    ///     Err(error) => eprintln!("localhost: {error}"),
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), io::Error>(())
+    /// ```
+    pub fn connect_to(
+        &mut self,
+        destination: impl Into<Destination>,
+        callback: impl FnOnce(&mut Scope<'_>, io::Result<Channel>) + 'static,
+    ) -> Timer {
+        self.map.connect_to(destination.into(), callback)
+    }
+}
+
 /// The map.
 impl<B: Backend> Reactor<B> {
     /// Adds a channel with its dispatcher (asyncore's `add_channel`); it is served from the next
@@ -368,12 +427,14 @@ impl<B: Backend> Reactor<B> {
         self.map.close_channel(key.untyped())
     }
 
-    /// Closes every channel, without a `handle_close` (asyncore's `close_all`).
+    /// Closes every channel, without a `handle_close` (asyncore's `close_all`), and calls off what
+    /// [`connect_to`](Self::connect_to) has begun.
     ///
     /// # Errors
     ///
     /// The first error of a `close(2)`. Every channel is closed all the same.
     pub fn close_all(&mut self) -> io::Result<()> {
+        self.map.call_all_off();
         let mut result = Ok(());
         for fd in self.map.slab.numbers() {
             let Some(key) = self.map.slab.key_of(fd).filter(|key| self.map.own != Some(*key))

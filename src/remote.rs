@@ -269,6 +269,22 @@ impl fmt::Debug for Posts {
 }
 
 impl Map {
+    /// The handle of this process; see [`Reactor::remote`](crate::Reactor::remote).
+    pub(crate) fn remote(&mut self) -> io::Result<Remote> {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.is_ours())
+            && self.own.is_some_and(|key| self.slab.contains(key))
+        {
+            return Ok(remote.clone());
+        }
+        if let Some(of_the_parent) = self.own.take() {
+            self.close_channel(of_the_parent);
+        }
+        let (remote, channel, ear) = Remote::new()?;
+        self.own = Some(self.add_channel(channel, ear)?.untyped());
+        self.remote = Some(remote.clone());
+        Ok(remote)
+    }
+
     /// Calls what was posted. If one panics, the others have their turn in the next pass.
     #[inline]
     pub(crate) fn run_posts(&mut self) {

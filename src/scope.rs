@@ -1,13 +1,13 @@
 //! `Scope`: what a callback without a channel of its own may touch.
 
-use crate::{Channel, Dispatcher, Interest, Key, Timer, map::Map};
+use crate::{Channel, Destination, Dispatcher, Interest, Key, Timer, map::Map};
 use std::{
     fmt, io,
     time::{Duration, Instant},
 };
 
-/// The reactor, as a timer's callback or a [posted](crate::Remote::post) one gets it: a
-/// [`Context`](crate::Context) without a channel of its own.
+/// The reactor, as the callback of a timer, of [`connect_to`](crate::Reactor::connect_to) or of a
+/// [post](crate::Remote::post) gets it: a [`Context`](crate::Context) without a channel of its own.
 ///
 /// Whatever is changed here holds at once; a channel that is added is served from the next pass on.
 pub struct Scope<'a> {
@@ -17,6 +17,10 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     pub(crate) fn new(map: &'a mut Map) -> Self {
         Self { map }
+    }
+
+    pub(crate) fn map(&mut self) -> &mut Map {
+        self.map
     }
 
     /// Adds a channel with its dispatcher; see
@@ -86,6 +90,16 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Connects to a name, or to the first of several addresses that answers; see
+    /// [`Reactor::connect_to`](crate::Reactor::connect_to).
+    pub fn connect_to(
+        &mut self,
+        destination: impl Into<Destination>,
+        callback: impl FnOnce(&mut Scope<'_>, io::Result<Channel>) + 'static,
+    ) -> Timer {
+        self.map.connect_to(destination.into(), callback)
     }
 
     /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).

@@ -156,6 +156,13 @@ impl<T> Timers<T> {
         Some((self.timer_at(first.index)?, first.deadline))
     }
 
+    /// Those that are for something like this, and are not taken out.
+    pub(crate) fn which(&self, mut like: impl FnMut(&T) -> bool) -> Vec<Timer> {
+        let slots = self.slots.iter().zip(0..);
+        let found = slots.filter(|(slot, _)| slot.what.as_ref().is_some_and(&mut like));
+        found.filter_map(|(_, index)| self.timer_at(index)).collect()
+    }
+
     /// The timer in this slot.
     pub(crate) fn timer_at(&self, index: u32) -> Option<Timer> {
         let order = self.slots.get(index as usize)?.order;

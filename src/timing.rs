@@ -3,6 +3,7 @@
 use crate::{
     Channel, Scope, Timer, dispatch,
     map::Map,
+    names::Race,
     timer::{Time, nanoseconds},
 };
 use std::{
@@ -20,6 +21,8 @@ pub(crate) enum Call {
         fd: RawFd,
         deadline: Time,
     },
+    /// A connection is being made, and this is how long it may take.
+    Connect(Box<Race>),
     /// Listeners without room try again.
     EndStalls,
 }
@@ -62,7 +65,12 @@ impl Map {
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) -> bool {
-        self.timers.cancel(timer)
+        let what = self.timers.what(timer).and_then(Option::take);
+        let cancelled = self.timers.cancel(timer);
+        if let Some(Call::Connect(race)) = what {
+            drop(self.call_off(timer, *race));
+        }
+        cancelled
     }
 
     pub(crate) fn after(&self, delay: Duration) -> Time {
@@ -124,6 +132,7 @@ impl Map {
                     fired |= self.time_out(timer, fd, deadline, now);
                     continue;
                 }
+                Some(Call::Connect(race)) => self.end_race(timer, *race),
                 Some(Call::EndStalls) => {
                     self.end_stalls();
                     continue;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use asyncore::{Backend, Channel, Reactor};
+use asyncore::{Backend, Channel, Destination, Reactor};
 use common::{Log, PATIENCE, Probe, assert_quiet, pass, reactor};
 use fork::Fork;
 use libtest_mimic::{Arguments, Trial};
@@ -33,13 +33,14 @@ fn main() {
 }
 
 fn trials_on<B: Backend + Default + 'static>() -> Vec<Trial> {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_reactor_goes_on_in_both_processes", a_reactor_goes_on_in_both_processes::<B>),
         ("one_of_them_accepts_each_connection", one_of_them_accepts_each_connection::<B>),
         ("a_handle_is_refused_in_the_child", a_handle_is_refused_in_the_child::<B>),
         ("a_wake_of_the_parent_is_the_parents", a_wake_of_the_parent_is_the_parents::<B>),
         ("the_child_has_a_handle_of_its_own", the_child_has_a_handle_of_its_own::<B>),
         ("a_reactor_without_a_handle_gets_one_in_both", a_handle_made_in_each::<B>),
+        ("names_are_looked_up_in_both", names_are_looked_up_in_both::<B>),
         ("a_grandchild_is_a_process_of_its_own", a_grandchild_is_a_process_of_its_own::<B>),
     ];
     let trial = |(name, test): (&str, fn())| {
@@ -193,6 +194,34 @@ fn a_handle_made_in_each<B: Backend + Default>() {
     };
     let child = Child::start(&mut make_and_use);
     make_and_use();
+    child.succeeded();
+}
+
+fn names_are_looked_up_in_both<B: Backend + Default>() {
+    let (mut reactor, _theirs, _log) = reading::<B>();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut look_up = || {
+        let (begins, begun) = std::sync::mpsc::channel();
+        let name = Destination::looked_up(move || {
+            begins.send(std::process::id()).unwrap();
+            Ok(vec![address])
+        });
+        reactor.connect_to(name, |scope, result| {
+            result.unwrap();
+            scope.stop();
+        });
+        reactor.run().unwrap();
+        assert_eq!(begun.recv(), Ok(std::process::id()));
+    };
+    look_up();
+    // The thread is over: there is no other at the fork.
+    #[cfg(target_os = "linux")]
+    while std::fs::read_dir("/proc/self/task").unwrap().count() > 1 {
+        std::thread::yield_now();
+    }
+    let child = Child::start(&mut look_up);
+    look_up();
     child.succeeded();
 }
 

@@ -10,7 +10,8 @@ use std::{
 /// The address of a socket, or of its peer.
 ///
 /// Parsed from text by [`ToAddress`]: what contains a slash is a Unix path, everything else is
-/// `IP:PORT`, with an IPv6 address in brackets. Host names are not looked up: that blocks.
+/// `IP:PORT`, with an IPv6 address in brackets. Host names are not looked up: that blocks. See
+/// [`connect_to`](crate::Reactor::connect_to) for them.
 ///
 /// ```
 /// use asyncore::{Address, ToAddress};

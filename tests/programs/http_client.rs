@@ -4,6 +4,7 @@ use crate::{
     process::{Finished, PATIENCE, Program, command, example, noise, refusing_address, reset},
     trials::{Test, tests},
 };
+use asyncore::{Channel, Family, Type};
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
@@ -29,6 +30,9 @@ pub(crate) const TESTS: &[Test] = tests![
     a_head_in_pieces,
     a_refused_connection,
     an_unknown_host,
+    a_server_that_cannot_be_reached,
+    a_server_that_falls_silent,
+    a_timeout_that_is_none,
     a_body_that_is_cut_off,
     a_body_that_is_reset,
     an_empty_answer,
@@ -247,6 +251,43 @@ fn an_unknown_host(backend: &str) {
     let host = format!("{}.invalid", "x".repeat(64));
     let finished = get(backend, &format!("http://{host}/"));
     assert_eq!(finished.failed(1, &["http_client: ", &host, "lookup"]).stdout, b"");
+}
+
+fn a_server_that_cannot_be_reached(backend: &str) {
+    // A full queue: the kernel drops what else knocks.
+    let listener = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
+    listener.bind("127.0.0.1:0").unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _filler = [(); 2].map(|()| {
+        let channel = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
+        channel.connect(&address).unwrap();
+        channel
+    });
+    let mut client = example("http_client", backend);
+    client.args(["--connect-timeout", "20ms", &format!("http://{address}/")]);
+    let place = address.to_string();
+    Program::run(&mut client).failed(1, &["http_client: ", &place, "timed out"]);
+}
+
+fn a_server_that_falls_silent(backend: &str) {
+    let (stays, connection) = channel();
+    let server = OneAnswer::at("127.0.0.1:0", move |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo").unwrap();
+        stays.send(stream).unwrap();
+    });
+    let mut client = example("http_client", backend);
+    let finished = Program::run(client.args(["--idle-timeout", "300ms", &server.url()]));
+    finished.failed(1, &["http_client: ", "timed out"]);
+    drop(connection.recv_timeout(PATIENCE));
+}
+
+fn a_timeout_that_is_none(backend: &str) {
+    for option in ["--connect-timeout", "--idle-timeout"] {
+        let mut client = example("http_client", backend);
+        client.args([option, "soon", "http://127.0.0.1/"]);
+        Program::run(&mut client).failed(2, &[option]);
+    }
 }
 
 fn a_body_that_is_cut_off(backend: &str) {
