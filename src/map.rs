@@ -1,13 +1,13 @@
 //! asyncore's map: the channels of one reactor, and what has to happen before its next wait.
 
 use crate::{
-    Channel, Dispatcher, Key, Timer,
+    Channel, Dispatcher, Key, Stats, Timer,
     remote::Posts,
     slab::{Occupant, Slab},
     timer::{Time, Timers},
     timing::Call,
 };
-use asyncore_backends::Scan;
+use asyncore_backends::{Calls, Scan};
 use std::{
     any::Any,
     io,
@@ -39,6 +39,10 @@ pub(crate) struct Map {
     /// The reactor's own channel, which does not count.
     pub(crate) own: Option<Key>,
     pub(crate) stop: bool,
+    /// What is counted here; of the bytes, those of channels that are gone.
+    pub(crate) stats: Stats,
+    /// What the backend had counted after the last wait.
+    pub(crate) calls: Calls,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +84,8 @@ impl Map {
             posts: Posts::default(),
             own: None,
             stop: false,
+            stats: Stats::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -91,7 +97,7 @@ impl Map {
         channel.check_owned()?;
         let fd = channel.open_fd()?.as_raw_fd();
         asyncore_backends::check_fd(fd, self.options.fd_limit)?;
-        channel.start_afresh();
+        channel.start_afresh(self.timers.now());
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
         let (key, lost) = self.slab.insert(fd, occupant);
         if let Some((key, occupant)) = lost {
@@ -142,6 +148,7 @@ impl Map {
         let occupant = self.slab.remove(key);
         if let Some(occupant) = &occupant {
             self.forget_timeout(&occupant.channel);
+            self.keep_bytes(key, &occupant.channel);
         }
         self.end_stalls();
         occupant
@@ -173,6 +180,7 @@ impl Map {
 impl Map {
     pub(crate) fn stall(&mut self, listener: Key) {
         if !self.rests(listener) {
+            self.stats.accept_pauses += 1;
             self.stalled.push(listener);
             self.stall.take().map(|timer| self.timers.cancel(timer));
             self.stall = Some(self.timers.set(self.after(ACCEPT_PAUSE), Call::EndStalls));

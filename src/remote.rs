@@ -279,9 +279,15 @@ impl Map {
     fn run_each_post(&mut self) {
         while let Some((fd, reactor, generation)) = self.posts.notified.pop_first() {
             let key = Key::new(fd, reactor, generation);
-            dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_notify(cx));
+            dispatch::tell(
+                self,
+                key,
+                |stats| &mut stats.handle_notify,
+                |dispatcher, cx| dispatcher.handle_notify(cx),
+            );
         }
         while let Some(callback) = self.posts.callbacks.pop_front() {
+            self.stats.posts += 1;
             callback(&mut Scope::new(self));
         }
     }

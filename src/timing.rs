@@ -110,10 +110,12 @@ impl Map {
             match self.timers.what(timer).and_then(Option::take) {
                 Some(Call::Once(callback)) => {
                     self.timers.cancel(timer);
+                    self.stats.timers += 1;
                     callback(&mut Scope::new(self));
                 }
                 Some(Call::Every(periodic)) => {
                     self.timers.reset(timer, periodic.next(deadline, now));
+                    self.stats.timers += 1;
                     Turn { map: self, timer, periodic: Some(periodic) }.run();
                 }
                 Some(Call::Timeout(fd)) => {
@@ -231,7 +233,12 @@ impl Map {
         let next = now.saturating_add(channel.allowed_time().unwrap_or(Time::MAX));
         channel.set_deadline(next);
         self.timers.reset(timer, next);
-        dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_timeout(cx));
+        dispatch::tell(
+            self,
+            key,
+            |stats| &mut stats.handle_timeout,
+            |dispatcher, cx| dispatcher.handle_timeout(cx),
+        );
         true
     }
 }

@@ -6,6 +6,7 @@ mod out_buffer;
 mod producer;
 mod socket;
 mod timeout;
+mod traffic;
 mod transfer;
 mod watch;
 
@@ -23,11 +24,12 @@ use bitflags::bitflags;
 use nix::{errno::Errno, fcntl};
 use out_buffer::OutBuffer;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
 };
 use timeout::Timeout;
+use traffic::Traffic;
 
 /// An owned descriptor with its state: a socket, a pipe, a terminal, a file.
 ///
@@ -59,9 +61,10 @@ pub struct Channel {
     unhandled: Cell<Interest>,
     /// The errno that broke the connection.
     failure: Cell<Option<Errno>>,
-    peer: RefCell<Option<Address>>,
+    peer: OnceCell<Address>,
     out: RefCell<OutBuffer>,
     timeout: Timeout,
+    traffic: Traffic,
 }
 
 /// Where a channel is in its life.
@@ -168,9 +171,10 @@ impl Channel {
             paused: Cell::new(Interest::empty()),
             unhandled: Cell::new(Interest::empty()),
             failure: Cell::new(None),
-            peer: RefCell::new(peer),
+            peer: peer.map_or_else(OnceCell::new, OnceCell::from),
             out: RefCell::new(OutBuffer::new()),
             timeout: Timeout::none(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -318,7 +322,7 @@ impl fmt::Debug for Channel {
             State::Closed => "closed",
         };
         write!(f, " {state}")?;
-        match (&*self.peer.borrow(), self.state()) {
+        match (self.peer(), self.state()) {
             (Some(peer), _) => write!(f, " {peer}")?,
             (None, State::Listening) => {
                 if let Ok(address) = self.local_addr() {

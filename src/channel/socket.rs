@@ -148,7 +148,8 @@ impl Channel {
             Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(()),
             result => result,
         })?;
-        self.peer.replace(Some(address));
+        // Whoever has a peer is connected or was, and came no further than this.
+        let _ = self.peer.set(address);
         self.state.set(State::Connecting);
         Ok(())
     }
@@ -294,6 +295,7 @@ impl Channel {
             self.note(if errno == Errno::EINVAL { Errno::EAGAIN } else { errno })
         })?;
         self.unmark(Marks::PRIORITY_TOLD);
+        self.count_received(count);
         Ok(count)
     }
 
@@ -354,7 +356,11 @@ impl Channel {
     ///
     /// `ENOTCONN` if there is no peer.
     pub fn peer_addr(&self) -> io::Result<Address> {
-        self.peer.borrow().clone().ok_or_else(|| Errno::ENOTCONN.into())
+        self.peer().cloned().ok_or_else(|| Errno::ENOTCONN.into())
+    }
+
+    pub(crate) fn peer(&self) -> Option<&Address> {
+        self.peer.get()
     }
 
     /// Whether the channel is as good as before in spite of `error`: a listener without room, a
@@ -385,8 +391,12 @@ impl Channel {
             // Readable, and nothing to read. What cannot say how much there is has no end.
             Kind::File(_) => Ok(asyncore_backends::unread(fd).unwrap_or(1)),
         };
-        // Taken as a read, so that an end or a broken connection is noted.
-        let _ = self.received(peek, false);
+        // Taken as a read, so that an end or a broken connection is noted; but nothing was read.
+        if peek.is_ok_and(|count| count > 0) {
+            self.note_input();
+        } else {
+            let _ = self.received_nothing(peek, false);
+        }
         self.has(Marks::INPUT_ENDED | Marks::INPUT_FAILED)
     }
 }
