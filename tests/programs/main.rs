@@ -19,6 +19,7 @@ mod process;
 mod proxy;
 mod run_child;
 mod smtp_sink;
+mod status_page;
 mod syslog_sink;
 mod system_calls;
 mod tls;
@@ -40,6 +41,7 @@ fn main() {
         proxy::TESTS,
         run_child::TESTS,
         smtp_sink::TESTS,
+        status_page::TESTS,
         syslog_sink::TESTS,
         system_calls::TESTS,
         tls::TESTS,
