@@ -174,7 +174,7 @@ on_both_backends! {
         let nobody = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
         nobody.bind("127.0.0.1:0").unwrap();
         let channel = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
-        channel.connect(&nobody.local_addr().unwrap()).unwrap();
+        channel.connect(nobody.local_addr().unwrap()).unwrap();
         reactor.add_channel(channel, Probe::new("a", &log)).unwrap();
         common::run_out(&mut reactor);
         let stats = reactor.stats();
