@@ -1,8 +1,8 @@
 //! `Context`: all that a callback may touch.
 
 use crate::{
-    Channel, Destination, Dispatcher, Interest, Key, Scope, Timer, diagnostics::diagnose, map::Map,
-    remote::Posts,
+    Channel, ChannelInfo, Destination, Dispatcher, Interest, Key, Scope, Stats, Timer,
+    diagnostics::diagnose, map::Map, remote::Posts,
 };
 use std::{
     fmt, io,
@@ -157,6 +157,18 @@ impl<'a> Context<'a> {
     /// Cancels a timer; false if it is over.
     pub fn cancel(&mut self, timer: Timer) -> bool {
         self.map.cancel(timer)
+    }
+
+    /// What the reactor has done so far; see [`Reactor::stats`](crate::Reactor::stats).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.map.stats(Some((self.key, self.channel)))
+    }
+
+    /// Every channel, the callback's own included; see
+    /// [`Reactor::channels`](crate::Reactor::channels).
+    pub fn channels(&self) -> impl Iterator<Item = ChannelInfo<'_>> {
+        self.map.channels(Some((self.key, self.channel)))
     }
 
     /// Makes `run` return when this pass is over (asyncore's `ExitNow`). Every channel stays.

@@ -1,7 +1,7 @@
 //! One batch: the truth table from readiness to callbacks.
 
 use crate::{
-    Channel, Context, Dispatcher, Interest, Key, State, diagnostics::diagnose, map::Map,
+    Channel, Context, Dispatcher, Interest, Key, State, Stats, diagnostics::diagnose, map::Map,
     running::Running,
 };
 use asyncore_backends::{Event, Readiness};
@@ -28,21 +28,36 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     for event in ready {
         let own = map.own;
         if let Some(running) = Running::take_number(map, event.fd, newcomers) {
-            served += usize::from(own != Some(running.key));
+            if own == Some(running.key) {
+                serve_own(running, event.readiness);
+                continue;
+            }
+            served += 1;
             running.serve(event.readiness);
         }
     }
     served
 }
 
-/// Runs one callback that is not about readiness.
+/// The reactor's own channel: what it does counts for nothing.
+#[cold]
+fn serve_own(mut running: Running<'_>, ready: Readiness) {
+    let before = running.map.stats;
+    running.follow_the_table(ready);
+    running.map.stats = before;
+    running.finish();
+}
+
+/// Runs one callback that is not about readiness, and counts it.
 pub(crate) fn tell(
     map: &mut Map,
     key: Key,
+    counter: impl FnOnce(&mut Stats) -> &mut u64,
     callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
 ) {
     let Some(mut running) = Running::take(map, key) else { return };
     if running.channel().state() != State::Closed {
+        *counter(&mut running.map.stats) += 1;
         running.call(callback);
     }
     running.finish();
@@ -86,7 +101,10 @@ impl Running<'_> {
                 return;
             }
             match self.channel().finish_connect() {
-                Ok(()) => self.call(|dispatcher, cx| dispatcher.handle_connect(cx)),
+                Ok(()) => {
+                    self.map.stats.handle_connect += 1;
+                    self.call(|dispatcher, cx| dispatcher.handle_connect(cx));
+                }
                 Err(error) => return self.fail_for_good(error),
             }
         }
@@ -96,23 +114,28 @@ impl Running<'_> {
             } else if self.channel().readable_means_gone() {
                 self.close(Some(nix::Error::EPIPE.into()));
             } else {
+                self.map.stats.handle_read += 1;
                 self.call(|dispatcher, cx| dispatcher.handle_read(cx));
             }
         }
         if self.wants(ready, Interest::WRITE) {
             if self.channel().has_output() {
                 self.changed();
+                self.map.stats.flushes += 1;
                 let result = self.channel().flush_queue();
                 self.settle(result);
                 if self.channel().has_drained() {
+                    self.map.stats.handle_drained += 1;
                     self.call(|dispatcher, cx| dispatcher.handle_drained(cx));
                 }
             } else {
+                self.map.stats.handle_write += 1;
                 self.call(|dispatcher, cx| dispatcher.handle_write(cx));
             }
         }
         if self.wants(ready, Interest::PRIORITY) {
             self.channel().tell_priority_once();
+            self.map.stats.handle_expt += 1;
             self.call(|dispatcher, cx| dispatcher.handle_expt(cx));
         }
     }
@@ -125,6 +148,7 @@ impl Running<'_> {
     /// Accepts while there is something to accept, within the limit of one pass.
     fn accept(&mut self, ready: Readiness) {
         for _ in 0..self.map.options.accept_batch {
+            self.map.stats.handle_accept += 1;
             let result = self.run(|dispatcher, cx| dispatcher.handle_accept(cx));
             if self.channel().is_stalled() {
                 return self.stall(result);
@@ -188,7 +212,11 @@ impl Running<'_> {
 
     #[cold]
     fn end(&mut self) {
+        if self.channel().state() == State::Closed {
+            return;
+        }
         if self.channel().is_lost() {
+            self.map.stats.evictions += 1;
             self.fail_for_good(nix::Error::EBADF.into());
         } else {
             self.close(self.channel().cause());
@@ -198,6 +226,7 @@ impl Running<'_> {
     /// `handle_error`, and `handle_close` if it gives up.
     #[cold]
     fn fail(&mut self, error: io::Error) {
+        self.map.stats.handle_error += 1;
         if let Err(cause) = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error)) {
             self.close(Some(cause));
         }
@@ -210,6 +239,7 @@ impl Running<'_> {
             return;
         }
         let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+        self.map.stats.handle_error += 1;
         let result = self.run(|dispatcher, cx| dispatcher.handle_error(cx, error));
         self.close(result.err().or(same));
     }
@@ -220,6 +250,7 @@ impl Running<'_> {
         if self.channel().state() == State::Closed {
             return;
         }
+        self.map.stats.handle_close += 1;
         if let Err(error) = self.run(|dispatcher, cx| dispatcher.handle_close(cx, cause)) {
             diagnose!(error, "{:?}: handle_close: {error}", self.key);
         }

@@ -64,6 +64,8 @@
 //! - Timers: [`Reactor::call_later`] and its kin, on [`Context`] as well; and how long a channel may
 //!   be quiet, [`Channel::set_timeout`]. What a timer calls gets a [`Scope`], which is a `Context`
 //!   without a channel.
+//! - [`Reactor::stats`] tells what it has done so far, [`Reactor::channels`] whom it serves; both are
+//!   on [`Context`] and [`Scope`] as well.
 //!
 //! # Features
 //!
@@ -98,6 +100,7 @@ mod remote;
 mod running;
 mod scope;
 mod slab;
+mod stats;
 mod sync;
 mod timer;
 mod timing;
@@ -106,7 +109,7 @@ mod timing;
 pub use asyncore_backends::Poll;
 #[cfg(feature = "select")]
 pub use asyncore_backends::Select;
-pub use asyncore_backends::{Backend, Event, Interest, Readiness, Scan};
+pub use asyncore_backends::{Backend, Calls, Event, Interest, Readiness, Scan};
 pub use builder::Builder;
 pub use channel::{
     Address, Channel, DEFAULT_QUEUE_LIMIT, Family, FileProducer, FileWrapper, IteratorProducer,
@@ -120,6 +123,7 @@ pub use names::Destination;
 pub use reactor::{LoopOptions, Reactor};
 pub use remote::{PostError, Remote};
 pub use scope::Scope;
+pub use stats::{ChannelInfo, Stats};
 pub use timer::Timer;
 
 /// The backend of [`Reactor::new`]: poll if the feature `poll` is on, else select.

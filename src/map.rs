@@ -1,14 +1,14 @@
 //! asyncore's map: the channels of one reactor, and what has to happen before its next wait.
 
 use crate::{
-    Channel, Dispatcher, Key, Remote, Timer,
+    Channel, Dispatcher, Key, Remote, Stats, Timer,
     names::Resolver,
     remote::Posts,
     slab::{Occupant, Slab},
     timer::{Time, Timers},
     timing::Call,
 };
-use asyncore_backends::Scan;
+use asyncore_backends::{Calls, Scan};
 use std::{
     any::Any,
     io,
@@ -45,6 +45,10 @@ pub(crate) struct Map {
     /// What looks names up, once one was asked for.
     pub(crate) resolver: Option<Resolver>,
     pub(crate) stop: bool,
+    /// What is counted here; of the bytes, those of channels that are gone.
+    pub(crate) stats: Stats,
+    /// What the backend had counted after the last wait.
+    pub(crate) calls: Calls,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +92,8 @@ impl Map {
             own: None,
             resolver: None,
             stop: false,
+            stats: Stats::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -100,7 +106,7 @@ impl Map {
         let fd = channel.open_fd()?.as_raw_fd();
         asyncore_backends::check_fd(fd, self.options.fd_limit)?;
         self.slab.reserve(fd)?;
-        channel.start_afresh();
+        channel.start_afresh(self.timers.now());
         let occupant = Box::new(Occupant { channel, dispatcher: Box::new(dispatcher) });
         let (key, lost) = self.slab.insert(fd, occupant);
         if let Some((key, occupant)) = lost {
@@ -151,6 +157,7 @@ impl Map {
         let occupant = self.slab.remove(key);
         if let Some(occupant) = &occupant {
             self.forget_timeout(&occupant.channel);
+            self.keep_bytes(key, &occupant.channel);
         }
         self.end_stalls();
         occupant
@@ -185,6 +192,7 @@ impl Map {
 impl Map {
     pub(crate) fn stall(&mut self, listener: Key) {
         if !self.rests(listener) {
+            self.stats.accept_pauses += 1;
             self.stalled.push(listener);
             self.stall.take().map(|timer| self.timers.cancel(timer));
             self.stall = Some(self.timers.set(self.after(ACCEPT_PAUSE), Call::EndStalls));

@@ -1,8 +1,8 @@
 //! `Reactor`: asyncore's `loop` and its map.
 
 use crate::{
-    Builder, Channel, DefaultBackend, Destination, Dispatcher, Interest, Key, Remote, Scope, Timer,
-    dispatch,
+    Builder, Channel, ChannelInfo, DefaultBackend, Destination, Dispatcher, Interest, Key, Remote,
+    Scope, Stats, Timer, dispatch,
     map::{Map, Options},
 };
 use asyncore_backends::{Backend, Event, HotSet};
@@ -142,6 +142,7 @@ impl<B: Backend> Reactor<B> {
     }
 
     fn pass(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.map.stats.passes += 1;
         if self.map.is_stale() {
             let was_empty = self.is_empty();
             self.map.sync(&mut self.backend)?;
@@ -154,7 +155,10 @@ impl<B: Backend> Reactor<B> {
         let mut left = timeout;
         loop {
             let wait = self.map.time_left(left);
-            self.backend.wait(wait, &mut self.ready)?;
+            let result = self.backend.wait(wait, &mut self.ready);
+            self.map.calls = self.backend.calls();
+            result?;
+            self.map.stats.ready += self.ready.len() as u64;
             let served = dispatch::batch(&mut self.map, &self.ready);
             self.map.run_posts();
             if self.map.fire() || wait == left || !self.ready.is_empty() {
@@ -445,7 +449,9 @@ impl<B: Backend> Reactor<B> {
                 result = result.and(occupant.channel.release());
             }
         }
-        self.map.lost.clear();
+        while let Some((key, occupant)) = self.map.lost.pop() {
+            self.map.keep_bytes(key, &occupant.channel);
+        }
         result
     }
 
@@ -495,6 +501,54 @@ impl<B: Backend> Reactor<B> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Introspection.
+impl<B> Reactor<B> {
+    /// What this reactor has done so far. It takes a look at every channel, and no memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asyncore::Reactor;
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor = Reactor::new();
+    /// reactor.call_later(Duration::ZERO, |scope| assert_eq!(scope.stats().timers, 1));
+    /// reactor.run()?;
+    /// assert_eq!(reactor.stats().handle_read, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.map.stats(None)
+    }
+
+    /// Every channel, in ascending order of their descriptors, without a copy of anything.
+    ///
+    /// There are as many as [`len`](Self::len) says. One that has lost its number, and will be told
+    /// so in the next pass, comes before the channel that has the number now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asyncore::{Channel, Dispatcher, Reactor, State};
+    /// use std::net::TcpListener;
+    ///
+    /// struct Server;
+    /// impl Dispatcher for Server {}
+    ///
+    /// let mut reactor = Reactor::new();
+    /// reactor.add_channel(Channel::new(TcpListener::bind("127.0.0.1:0")?)?, Server)?;
+    /// for channel in reactor.channels() {
+    ///     println!("{} {:?} for {:?}", channel.fd, channel.state, channel.age);
+    ///     assert_eq!(channel.state, State::Listening);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn channels(&self) -> impl Iterator<Item = ChannelInfo<'_>> {
+        self.map.channels(None)
     }
 }
 

@@ -276,7 +276,7 @@ impl Map {
         {
             return Ok(remote.clone());
         }
-        if let Some(of_the_parent) = self.own.take() {
+        if let Some(of_the_parent) = self.own {
             self.close_channel(of_the_parent);
         }
         let (remote, channel, ear) = Remote::new()?;
@@ -297,9 +297,15 @@ impl Map {
     fn run_each_post(&mut self) {
         while let Some((fd, reactor, generation)) = self.posts.notified.pop_first() {
             let key = Key::new(fd, reactor, generation);
-            dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_notify(cx));
+            dispatch::tell(
+                self,
+                key,
+                |stats| &mut stats.handle_notify,
+                |dispatcher, cx| dispatcher.handle_notify(cx),
+            );
         }
         while let Some(callback) = self.posts.callbacks.pop_front() {
+            self.stats.posts += 1;
             callback(&mut Scope::new(self));
         }
     }

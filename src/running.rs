@@ -116,6 +116,7 @@ impl<'m> Running<'m> {
         }
         self.map.remove(self.key);
         self.map.forget_timeout(&occupant.channel);
+        self.map.keep_bytes(self.key, &occupant.channel);
         if let Err(error) = occupant.channel.release() {
             diagnose!(warn, "{:?}: close: {error}", self.key);
         }

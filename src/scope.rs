@@ -1,6 +1,6 @@
 //! `Scope`: what a callback without a channel of its own may touch.
 
-use crate::{Channel, Destination, Dispatcher, Interest, Key, Timer, map::Map};
+use crate::{Channel, ChannelInfo, Destination, Dispatcher, Interest, Key, Stats, Timer, map::Map};
 use std::{
     fmt, io,
     time::{Duration, Instant},
@@ -137,6 +137,17 @@ impl<'a> Scope<'a> {
     /// Cancels a timer; false if it is over.
     pub fn cancel(&mut self, timer: Timer) -> bool {
         self.map.cancel(timer)
+    }
+
+    /// What the reactor has done so far; see [`Reactor::stats`](crate::Reactor::stats).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.map.stats(None)
+    }
+
+    /// Every channel; see [`Reactor::channels`](crate::Reactor::channels).
+    pub fn channels(&self) -> impl Iterator<Item = ChannelInfo<'_>> {
+        self.map.channels(None)
     }
 
     /// Makes `run` return when this pass is over. Every channel and every timer stays.

@@ -122,10 +122,12 @@ impl Map {
             match self.timers.what(timer).and_then(Option::take) {
                 Some(Call::Once(callback)) => {
                     self.timers.cancel(timer);
+                    self.stats.timers += 1;
                     callback(&mut Scope::new(self));
                 }
                 Some(Call::Every(periodic)) => {
                     self.timers.reset(timer, periodic.next(deadline, now));
+                    self.stats.timers += 1;
                     Turn { map: self, timer, periodic: Some(periodic) }.run();
                 }
                 Some(Call::Timeout { fd, deadline }) => {
@@ -243,7 +245,12 @@ impl Map {
         if !is_quiet {
             return false;
         }
-        dispatch::tell(self, key, |dispatcher, cx| dispatcher.handle_timeout(cx));
+        dispatch::tell(
+            self,
+            key,
+            |stats| &mut stats.handle_timeout,
+            |dispatcher, cx| dispatcher.handle_timeout(cx),
+        );
         true
     }
 }

@@ -1,7 +1,7 @@
 //! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
 //! activity, and not the number of descriptors.
 
-use crate::{Backend, Event, Interest, Readiness, bet::Bet, check_fd, reserve};
+use crate::{Backend, Calls, Event, Interest, Readiness, bet::Bet, check_fd, reserve};
 use bitflags::bitflags;
 use std::{
     io,
@@ -262,6 +262,11 @@ impl<B: Backend> Backend for HotSet<B> {
 
     fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize> {
         self.all.look(position, most, ready)
+    }
+
+    #[inline]
+    fn calls(&self) -> Calls {
+        self.all.calls() + self.hot.calls()
     }
 }
 

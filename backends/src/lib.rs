@@ -43,6 +43,7 @@
 
 mod accept;
 mod bet;
+mod calls;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
@@ -57,6 +58,7 @@ mod transfer;
 mod unread;
 
 pub use accept::accept;
+pub use calls::Calls;
 pub use fork::forks;
 pub use grow::reserve;
 pub use hot_set::{HotSet, Scan};
@@ -186,6 +188,11 @@ pub trait Backend: fmt::Debug + Default {
     ///
     /// Those of [`wait`](Self::wait).
     fn look(&mut self, position: usize, most: usize, ready: &mut Vec<Event>) -> io::Result<usize>;
+
+    /// How much the kernel was asked so far; nothing, for a backend that does not count.
+    fn calls(&self) -> Calls {
+        Calls::default()
+    }
 }
 
 /// Whether a backend whose [`Backend::FD_LIMIT`] is `limit` can watch the number `fd`.

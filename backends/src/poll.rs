@@ -1,6 +1,8 @@
 //! `poll(2)`: a dense array for the kernel, and a table from descriptor to position in it.
 
-use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline, reserve};
+use crate::{
+    Backend, Calls, Event, Interest, Readiness, already_watched, check_fd, deadline, reserve,
+};
 use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `poll(2)` backend; `ppoll(2)` where the system has it, for timeouts below a millisecond.
@@ -23,6 +25,9 @@ pub struct Poll {
     /// Descriptors that reported nothing but a hang-up that was not asked about. Their entries are
     /// complemented until they are looked at again.
     muted: Vec<RawFd>,
+    /// How many entries the kernel looks at: those whose number is not negative.
+    looked_at: usize,
+    calls: Calls,
 }
 
 const ABSENT: u32 = u32::MAX;
@@ -62,19 +67,23 @@ impl Backend for Poll {
         reserve(&mut self.entries, 1)?;
         self.positions[index] = self.entries.len() as u32;
         self.entries.push(entry(fd, interest));
+        self.looked_at += usize::from(!interest.is_empty());
         Ok(())
     }
 
     fn modify(&mut self, fd: RawFd, interest: Interest) {
         if let Some(position) = self.position(fd) {
-            self.entries[position] = entry(fd, interest);
+            let before = std::mem::replace(&mut self.entries[position], entry(fd, interest));
+            self.looked_at += usize::from(!interest.is_empty());
+            self.looked_at -= usize::from(before.fd >= 0);
         }
     }
 
     fn remove(&mut self, fd: RawFd) {
         if let Some(position) = self.position(fd) {
             self.positions[fd as usize] = ABSENT;
-            self.entries.swap_remove(position);
+            let removed = self.entries.swap_remove(position);
+            self.looked_at -= usize::from(removed.fd >= 0);
             if let Some(moved) = self.entries.get(position) {
                 self.positions[number(moved) as usize] = position as u32;
             }
@@ -113,12 +122,17 @@ impl Backend for Poll {
         let begin = position.min(end);
         let before = ready.len();
         deadline::until_found(Some(Duration::ZERO), |left| {
-            let count = call(&mut self.entries[begin..end], left)?;
+            let count = call_part(&mut self.entries[begin..end], left, &mut self.calls)?;
             self.collect(begin..end, count, ready);
             Ok(count)
         })?;
         self.forget_invalid(&ready[before..]);
         Ok(if end < self.entries.len() { end } else { 0 })
+    }
+
+    #[inline]
+    fn calls(&self) -> Calls {
+        self.calls
     }
 }
 
@@ -126,9 +140,10 @@ impl Poll {
     /// One call, and what it found.
     #[inline(always)]
     fn ask(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<usize> {
+        self.calls.count(self.looked_at);
         let count = match call(&mut self.entries, timeout) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                call_in_parts(&mut self.entries, timeout)
+                call_in_parts(&mut self.entries, timeout, &mut self.calls)
             }
             result => result,
         }?;
@@ -158,6 +173,7 @@ impl Poll {
                 // tell of it; poll would for ever.
                 self.muted.push(entry.fd);
                 entry.fd = !entry.fd;
+                self.looked_at -= 1;
             } else {
                 ready.push(Event { fd: entry.fd, readiness });
             }
@@ -177,6 +193,7 @@ impl Poll {
                 let entry = &mut self.entries[position];
                 // Unless it was paused since.
                 if entry.events != 0 {
+                    self.looked_at += usize::from(entry.fd < 0);
                     entry.fd = fd;
                 }
             }
@@ -238,21 +255,35 @@ fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<u
 /// the number of descriptors it watches: all parts are probed, then the first is waited on, but
 /// never for long.
 #[cold]
-fn call_in_parts(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+fn call_in_parts(
+    entries: &mut [libc::pollfd],
+    timeout: Option<Duration>,
+    calls: &mut Calls,
+) -> io::Result<usize> {
     let longest = open_files_limit();
     if longest == 0 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     let mut count = 0;
     for part in entries.chunks_mut(longest) {
-        count += call(part, Some(Duration::ZERO))?;
+        count += call_part(part, Some(Duration::ZERO), calls)?;
     }
     if count > 0 {
         return Ok(count);
     }
     let wait = timeout.map_or(LOOK_AGAIN, |timeout| timeout.min(LOOK_AGAIN));
     let first = longest.min(entries.len());
-    call(&mut entries[..first], Some(wait))
+    call_part(&mut entries[..first], Some(wait), calls)
+}
+
+/// One system call on a part of the array, of which it is not known how much the kernel looks at.
+fn call_part(
+    part: &mut [libc::pollfd],
+    timeout: Option<Duration>,
+    calls: &mut Calls,
+) -> io::Result<usize> {
+    calls.count(part.iter().filter(|entry| entry.fd >= 0).count());
+    call(part, timeout)
 }
 
 fn open_files_limit() -> usize {

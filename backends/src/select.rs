@@ -1,7 +1,7 @@
 //! `select(2)`: three bitmaps that are kept, three that the kernel overwrites, scanned by word.
 
 use crate::fd_set::{FdSet, Word, bit_of, end_of, members, words_for};
-use crate::{Backend, Event, Interest, Readiness, already_watched, check_fd, deadline};
+use crate::{Backend, Calls, Event, Interest, Readiness, already_watched, check_fd, deadline};
 use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `select(2)` backend, through `pselect(2)` for timeouts below a microsecond.
@@ -21,6 +21,9 @@ pub struct Select {
     answer: [FdSet; 3],
     /// No wanted descriptor is as high as this; made exact before each call.
     nfds: RawFd,
+    /// How many descriptors are wanted for anything.
+    looked_at: usize,
+    calls: Calls,
 }
 
 /// The set of each index.
@@ -65,6 +68,8 @@ impl Backend for Select {
 
     fn modify(&mut self, fd: RawFd, interest: Interest) {
         if self.watched.contains(fd) {
+            self.looked_at += usize::from(!interest.is_empty());
+            self.looked_at -= usize::from(self.wanted.iter().any(|set| set.contains(fd)));
             let sets = self.wanted.iter_mut().zip(&mut self.members);
             for ((set, members), (flag, _)) in sets.zip(FLAGS) {
                 *members -= usize::from(set.contains(fd));
@@ -90,12 +95,13 @@ impl Backend for Select {
         self.lower_nfds();
         let mut evicted = false;
         deadline::until_found(timeout, |left| {
-            let count = match self.call(0..words_for(self.nfds), left) {
+            let count = match self.call(0..words_for(self.nfds), self.looked_at, left) {
                 // One bad descriptor fails the whole call. Name it, then ask about the others.
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     evicted = true;
                     self.evict(ready);
-                    match self.call(0..words_for(self.nfds), Some(Duration::ZERO)) {
+                    let all = 0..words_for(self.nfds);
+                    match self.call(all, self.looked_at, Some(Duration::ZERO)) {
                         Err(_) if !ready.is_empty() => 0,
                         // Closed, opened and closed again by another thread: go round again.
                         Err(error) if error.raw_os_error() == Some(libc::EBADF) => 0,
@@ -127,7 +133,7 @@ impl Backend for Select {
             end += 1;
         }
         deadline::until_found(Some(Duration::ZERO), |left| {
-            let count = match self.call(begin..end, left) {
+            let count = match self.call(begin..end, members, left) {
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     // It is one of these; the others are looked at the next time.
                     self.evict(ready);
@@ -139,6 +145,11 @@ impl Backend for Select {
             Ok(count)
         })?;
         Ok(if end < last { end } else { 0 })
+    }
+
+    #[inline]
+    fn calls(&self) -> Calls {
+        self.calls
     }
 }
 
@@ -161,10 +172,16 @@ impl Select {
         read.word(word) | write.word(word) | priority.word(word)
     }
 
-    /// One system call on a copy of what is wanted, in these words; returns how many bits of it are
-    /// true.
+    /// One system call on a copy of what is wanted, in these words, which is about so many
+    /// descriptors; returns how many bits of it are true.
     #[inline(always)]
-    fn call(&mut self, words: Range<usize>, timeout: Option<Duration>) -> io::Result<usize> {
+    fn call(
+        &mut self,
+        words: Range<usize>,
+        descriptors: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        self.calls.count(descriptors);
         let nfds = self.nfds.min(end_of(words.end.saturating_sub(1), Word::MAX));
         let mut sets = [None, None, None];
         for (index, answer) in self.answer.iter_mut().enumerate() {
@@ -222,6 +239,7 @@ impl Select {
                 continue;
             }
             probe.set(fd, true);
+            self.calls.count(1);
             let answer = pselect(fd + 1, [Some(&mut probe), None, None], Some(Duration::ZERO));
             let bad = match answer {
                 Ok(count) => count == 0 && probe.contains(fd),

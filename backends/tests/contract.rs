@@ -15,6 +15,7 @@ use std::{
 
 on_each_backend! {
     the_backend_names_its_system_call,
+    the_kernel_is_asked_about_what_is_wanted_and_that_is_counted,
     a_negative_number_is_a_bad_descriptor_and_changes_nothing,
     a_number_is_watched_only_once_and_keeps_its_first_interest,
     a_removed_number_can_be_added_again,
@@ -39,6 +40,46 @@ fn the_backend_names_its_system_call<B: Backend + Default>() {
     if cfg!(target_os = "linux") {
         assert_eq!(B::FD_LIMIT, None);
     }
+}
+
+fn the_kernel_is_asked_about_what_is_wanted_and_that_is_counted<B: Backend + Default>() {
+    let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+    let mut backend = B::default();
+    let (mut random, mut wanted, mut expected) = (Random::new(1), vec![None; 20], (0, 0));
+    for _ in 0..2000 {
+        let index = random.below(20);
+        let fd = pairs[index].0.as_raw_fd();
+        let interest = random.interest();
+        match (random.below(3), wanted[index]) {
+            (0, _) => {
+                backend.remove(fd);
+                wanted[index] = None;
+            }
+            (_, Some(_)) => {
+                backend.modify(fd, interest);
+                wanted[index] = Some(interest);
+            }
+            (_, None) => {
+                backend.add(fd, interest).unwrap();
+                wanted[index] = Some(interest);
+            }
+        }
+        probe(&mut backend);
+        let watched = wanted.iter().flatten().filter(|interest| !interest.is_empty()).count();
+        expected = (expected.0 + 1, expected.1 + watched as u64);
+        assert_eq!((backend.calls().calls, backend.calls().descriptors), expected);
+    }
+    let (mut position, mut parts) = (0, 0);
+    loop {
+        position = backend.look(position, 3, &mut Vec::new()).unwrap();
+        parts += 1;
+        if position == 0 {
+            break;
+        }
+    }
+    let watched = wanted.iter().flatten().filter(|interest| !interest.is_empty()).count();
+    expected = (expected.0 + parts, expected.1 + watched as u64);
+    assert_eq!((backend.calls().calls, backend.calls().descriptors), expected);
 }
 
 fn a_negative_number_is_a_bad_descriptor_and_changes_nothing<B: Backend + Default>() {

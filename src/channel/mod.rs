@@ -7,6 +7,7 @@ mod producer;
 mod queue;
 mod socket;
 mod timeout;
+mod traffic;
 mod transfer;
 mod watch;
 
@@ -25,11 +26,13 @@ use nix::{errno::Errno, fcntl};
 use out_buffer::OutBuffer;
 use queue::Queue;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt, io,
+    num::NonZeroU64,
     os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
 };
-use timeout::Timeout;
+use timeout::NO_TIMER;
+use traffic::Traffic;
 
 /// An owned descriptor with its state: a socket, a pipe, a terminal, a file.
 ///
@@ -61,9 +64,13 @@ pub struct Channel {
     unhandled: Cell<Interest>,
     /// The errno that broke the connection.
     failure: Cell<Option<Errno>>,
-    peer: RefCell<Option<Address>>,
+    peer: OnceCell<Address>,
     out: RefCell<OutBuffer>,
-    timeout: Timeout,
+    /// How long it may be quiet, in nanoseconds.
+    timeout: Cell<Option<NonZeroU64>>,
+    /// The slot of the reactor's timer for that.
+    timer: Cell<u32>,
+    traffic: Traffic,
 }
 
 /// Where a channel is in its life.
@@ -174,9 +181,11 @@ impl Channel {
             paused: Cell::new(Interest::empty()),
             unhandled: Cell::new(Interest::empty()),
             failure: Cell::new(None),
-            peer: RefCell::new(peer),
+            peer: peer.map_or_else(OnceCell::new, OnceCell::from),
             out: RefCell::default(),
-            timeout: Timeout::none(),
+            timeout: Cell::new(None),
+            timer: Cell::new(NO_TIMER),
+            traffic: Traffic::default(),
         }
     }
 
@@ -337,7 +346,7 @@ impl fmt::Debug for Channel {
             State::Closed => "closed",
         };
         write!(f, " {state}")?;
-        match (&*self.peer.borrow(), self.state()) {
+        match (self.peer(), self.state()) {
             (Some(peer), _) => write!(f, " {peer}")?,
             (None, State::Listening) => {
                 if let Ok(address) = self.local_addr() {

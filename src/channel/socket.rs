@@ -149,7 +149,8 @@ impl Channel {
             Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(()),
             result => result,
         })?;
-        self.peer.replace(Some(address));
+        // Whoever has a peer is connected or was, and came no further than this.
+        let _ = self.peer.set(address);
         self.state.set(State::Connecting);
         Ok(())
     }
@@ -299,7 +300,8 @@ impl Channel {
             // "Nothing is there" has an errno of its own here.
             self.note(if errno == Errno::EINVAL { Errno::EAGAIN } else { errno })
         })?;
-        self.unmark(Marks::PRIORITY_TOLD);
+        self.note_input();
+        self.count_received(count);
         Ok(count)
     }
 
@@ -360,7 +362,11 @@ impl Channel {
     ///
     /// `ENOTCONN` if there is no peer.
     pub fn peer_addr(&self) -> io::Result<Address> {
-        self.peer.borrow().clone().ok_or_else(|| Errno::ENOTCONN.into())
+        self.peer().cloned().ok_or_else(|| Errno::ENOTCONN.into())
+    }
+
+    pub(crate) fn peer(&self) -> Option<&Address> {
+        self.peer.get()
     }
 
     /// Whether the channel is as good as before in spite of `error`: a listener without room, a
@@ -401,8 +407,12 @@ impl Channel {
                 Err(errno) => Err(errno),
             },
         };
-        // Taken as a read, so that an end or a broken connection is noted.
-        self.received(peek, false)?;
+        // Taken as a read, so that an end or a broken connection is noted; but nothing was read.
+        if peek.is_ok_and(|count| count > 0) {
+            self.note_input();
+        } else {
+            self.received_nothing(peek, false)?;
+        }
         Ok(self.has(Marks::INPUT_ENDED))
     }
 }

@@ -2,23 +2,10 @@
 
 use super::{Channel, Marks};
 use crate::timer::{Time, nanoseconds};
-use std::{cell::Cell, num::NonZeroU64, time::Duration};
+use std::{num::NonZeroU64, time::Duration};
 
-/// A channel's timeout, and where its reactor stands with it.
-#[derive(Debug)]
-pub(super) struct Timeout {
-    allowed: Cell<Option<NonZeroU64>>,
-    /// The slot of the reactor's timer.
-    timer: Cell<u32>,
-}
-
-const NO_TIMER: u32 = u32::MAX;
-
-impl Timeout {
-    pub(super) const fn none() -> Self {
-        Self { allowed: Cell::new(None), timer: Cell::new(NO_TIMER) }
-    }
-}
+/// What stands for no timer.
+pub(super) const NO_TIMER: u32 = u32::MAX;
 
 /// Timeout.
 impl Channel {
@@ -60,7 +47,7 @@ impl Channel {
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         // One of nothing is over at once, which is the same as after a nanosecond.
         let nonzero = |time| NonZeroU64::new(time).unwrap_or(NonZeroU64::MIN);
-        self.timeout.allowed.set(timeout.map(nanoseconds).map(nonzero));
+        self.timeout.set(timeout.map(nanoseconds).map(nonzero));
         self.mark(Marks::TIMED | Marks::ACTIVE);
     }
 
@@ -71,7 +58,7 @@ impl Channel {
     }
 
     pub(crate) fn allowed_time(&self) -> Option<Time> {
-        self.timeout.allowed.get().map(NonZeroU64::get)
+        self.timeout.get().map(NonZeroU64::get)
     }
 
     /// Whether something has happened since this was last asked that begins the time anew; only of
@@ -88,10 +75,10 @@ impl Channel {
 
     /// The slot of its reactor's timer.
     pub(crate) fn timer(&self) -> Option<u32> {
-        Some(self.timeout.timer.get()).filter(|timer| *timer != NO_TIMER)
+        Some(self.timer.get()).filter(|timer| *timer != NO_TIMER)
     }
 
     pub(crate) fn set_timer(&self, timer: Option<u32>) {
-        self.timeout.timer.set(timer.unwrap_or(NO_TIMER));
+        self.timer.set(timer.unwrap_or(NO_TIMER));
     }
 }

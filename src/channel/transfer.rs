@@ -408,14 +408,24 @@ impl Channel {
     pub(super) fn received(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
         match result {
             Ok(count @ 1..) => {
-                self.marks.set((self.marks.get() - Marks::PRIORITY_TOLD) | Marks::ACTIVE);
+                self.note_input();
+                self.count_received(count);
                 Ok(count)
             }
             result => self.received_nothing(result, no_room),
         }
     }
 
-    fn received_nothing(&self, result: nix::Result<usize>, no_room: bool) -> io::Result<usize> {
+    #[inline]
+    pub(super) fn note_input(&self) {
+        self.marks.set((self.marks.get() - Marks::PRIORITY_TOLD) | Marks::ACTIVE);
+    }
+
+    pub(super) fn received_nothing(
+        &self,
+        result: nix::Result<usize>,
+        no_room: bool,
+    ) -> io::Result<usize> {
         match result {
             Ok(_) if no_room || self.kind == Kind::Datagram => Ok(0),
             Ok(_) => {
@@ -442,6 +452,7 @@ impl Channel {
         match result {
             Ok(count) => {
                 self.mark(Marks::ACTIVE);
+                self.count_sent(count);
                 Ok(count)
             }
             Err(errno) => Err(self.not_sent(errno)),

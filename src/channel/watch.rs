@@ -1,6 +1,7 @@
 //! What a channel is watched for, and when its life is over.
 
 use super::{Channel, Kind, Marks, State};
+use crate::timer::Time;
 use asyncore_backends::Interest;
 use nix::errno::Errno;
 use std::io;
@@ -57,13 +58,14 @@ impl Channel {
         });
     }
 
-    /// Forgets what another dispatcher, or another reactor, did not handle.
-    pub(crate) fn start_afresh(&self) {
+    /// Joins a reactor, and forgets what another one, or another dispatcher, did not handle.
+    pub(crate) fn start_afresh(&self, now: Time) {
         self.unhandled.set(Interest::empty());
         let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
         self.unmark(of_before | Marks::ACCEPT_STALLED);
         self.mark(Marks::ACTIVE);
         self.set_timer(None);
+        self.join(now);
     }
 
     /// What the channel can be watched for, if its dispatcher wants it.

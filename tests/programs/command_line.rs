@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = tests![
     an_address_that_is_not_ours,
 ];
 
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "chat_server",
     "echo_server",
     "echo_client",
@@ -28,6 +28,7 @@ const PROGRAMS: [&str; 11] = [
     "proxy",
     "run_child",
     "smtp_sink",
+    "status_page",
     "syslog_sink",
     "tls_echo",
 ];
@@ -80,12 +81,13 @@ fn a_port_in_use(backend: &str) {
 }
 
 fn an_address_that_is_none(backend: &str) {
-    let programs: [(&str, &[&str]); 6] = [
+    let programs: [(&str, &[&str]); 7] = [
         ("chat_server", &[]),
         ("echo_server", &[]),
         ("echo_client", &[]),
         ("many_cores", &[]),
         ("smtp_sink", &["--dir", "."]),
+        ("status_page", &["--echo", "127.0.0.1:0"]),
         ("syslog_sink", &[]),
     ];
     for (name, options) in programs {

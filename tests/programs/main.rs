@@ -20,6 +20,7 @@ mod proxy;
 mod run_child;
 mod service;
 mod smtp_sink;
+mod status_page;
 mod syslog_sink;
 mod system_calls;
 mod tls;
@@ -42,6 +43,7 @@ fn main() {
         run_child::TESTS,
         service::TESTS,
         smtp_sink::TESTS,
+        status_page::TESTS,
         syslog_sink::TESTS,
         system_calls::TESTS,
         tls::TESTS,
