@@ -61,8 +61,8 @@ impl<B: Backend> Builder<B> {
     /// sixteenth unless set, and between a hundredth and nine tenths.
     ///
     /// It is what bounds the time until such a channel is served: a round over all of them takes as
-    /// long as to ask about each (some 0.3 µs), divided by this share. While each round finds one
-    /// that is ready, the share is 3.5 times as large, but not for that more than half. Listeners,
+    /// long as to ask about each (some 0.3 µs), divided by this share. While one round in a few finds
+    /// one that is ready, the share is 3.8 times as large, but not for that more than half. Listeners,
     /// the remote handle and [urgent](crate::Channel::set_urgent) channels do not wait for it.
     pub fn cold_share(mut self, share: f64) -> Self {
         self.options.cold_share = Some(share);
