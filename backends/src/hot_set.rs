@@ -76,10 +76,10 @@ pub struct HotSet<B> {
     /// How many descriptors are watched for something, and how many of these are hot.
     watched: usize,
     warm: usize,
-    /// Counts the waits.
-    now: u32,
+    /// Counts the waits; what is compared with it is never half of its range away.
+    now: u16,
     /// When members that have cooled down are next looked for.
-    cooling: u32,
+    cooling: u16,
     /// Whether what is busy stays busy.
     stays: Bet,
     /// Whether something is ready as soon as we ask.
@@ -103,7 +103,7 @@ struct Slot {
     interest: Interest,
     flags: Flags,
     /// When it was last busy, in waits.
-    busy: u32,
+    busy: u16,
 }
 
 bitflags! {
@@ -128,7 +128,7 @@ impl Slot {
 const FEW: usize = 64;
 
 /// Who was not ready in so many waits is busy no more.
-const PATIENCE: u32 = 512;
+const PATIENCE: u16 = 512;
 
 /// The fixed cost of a system call, in looks at a descriptor.
 const CALL: usize = 8;
@@ -342,7 +342,7 @@ impl<B: Backend> HotSet<B> {
         for event in ready {
             self.heat(event.fd);
         }
-        if self.now.wrapping_sub(self.cooling) as i32 >= 0 {
+        if self.now.wrapping_sub(self.cooling) as i16 >= 0 {
             self.cool_down();
         }
     }
@@ -367,13 +367,13 @@ impl<B: Backend> HotSet<B> {
         matches!(self.scan, Scan::Forced { .. })
     }
 
-    fn patience(&self) -> u32 {
+    fn patience(&self) -> u16 {
         if self.is_forced() { 8 } else { PATIENCE }
     }
 
     /// How many waits a newcomer has for becoming busy: few while so many descriptors are hot that
     /// each wait is about all of them anyway.
-    fn trial(&self) -> u32 {
+    fn trial(&self) -> u16 {
         let part = if self.is_worth_it() { 8 } else { 64 };
         (self.patience() / part).max(1)
     }
@@ -384,7 +384,7 @@ impl<B: Backend> HotSet<B> {
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
-            if !slot.is(Flags::PINNED) && self.now.wrapping_sub(slot.busy) as i32 > patience as i32
+            if !slot.is(Flags::PINNED) && self.now.wrapping_sub(slot.busy) as i16 > patience as i16
             {
                 self.cool(fd);
             }

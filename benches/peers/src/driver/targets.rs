@@ -83,7 +83,7 @@ const TARGETS: &[Target] = &[
     target("churn(1000,channels)", "ns", PLAIN, Named("polling poll"), 0.2),
     target("churn(1000,writing)", "ns", PLAIN, Nobody, 30.0),
     target("churn(1000,writing)", "calls", PLAIN, Calls, 0.0),
-    target("memory(10000)", "bytes", PLAIN, Nobody, 200.0),
+    target("memory(10000)", "bytes", OURS, Nobody, 200.0),
 ];
 
 /// One target and one of our rows.
