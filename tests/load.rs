@@ -275,7 +275,9 @@ on_both_backends! {
             server.listen(listener);
         }
         let mut clients = Command::new(env::current_exe().unwrap());
-        clients.args(env::args_os().skip(1)).env(SERVERS, servers.join(" "));
+        let this = format!("fifteen_thousand_connections_at_once::{}", B::NAME);
+        clients.args([&this, "--exact", "--test-threads=1", "--nocapture"]);
+        clients.env(SERVERS, servers.join(" "));
         let mut clients =
             clients.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let report = Channel::new(clients.stdout.take().unwrap()).unwrap();

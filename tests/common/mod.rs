@@ -50,8 +50,8 @@ pub(crate) use on_both_backends;
 /// descriptors open as there were; what other threads opened cannot be told from a leak.
 #[track_caller]
 pub(crate) fn leaving_nothing_open(test: impl FnOnce()) {
-    let alone = std::thread::current().name() == Some("main");
-    let before = alone.then(open_descriptors);
+    let one_by_one = std::env::args().any(|argument| argument == "--test-threads=1");
+    let before = one_by_one.then(open_descriptors);
     test();
     let Some(before) = before else { return };
     let end = Instant::now() + PATIENCE;
