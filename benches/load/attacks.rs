@@ -28,18 +28,22 @@ const MESSAGE: usize = 1000;
 /// What an attacker holds on to, and does once for every fifty messages.
 struct Attack {
     name: &'static str,
+    /// How long it has gone on, or nothing has, when counting begins.
+    settle: Duration,
     prepare: fn(SocketAddr) -> io::Result<Vec<TcpStream>>,
     act: fn(SocketAddr, &mut [TcpStream], usize) -> io::Result<()>,
 }
 
-const ATTACKS: [Attack; 6] = [
+const ATTACKS: [Attack; 7] = [
     Attack {
         name: "connect and vanish",
+        settle: SETTLE,
         prepare: nobody,
         act: |address, _, _| TcpStream::connect(address).map(drop),
     },
     Attack {
         name: "connect, send and reset",
+        settle: SETTLE,
         prepare: nobody,
         act: |address, _, _| {
             let mut stream = TcpStream::connect(address)?;
@@ -48,9 +52,22 @@ const ATTACKS: [Attack; 6] = [
             Ok(setsockopt(&stream, sockopt::Linger, &at_once)?)
         },
     },
-    Attack { name: "2000 half-open", prepare: |address| crowd(address, 2000), act: nothing },
+    // The reactor has yet to learn who is busy.
+    Attack {
+        name: "2000 half-open, at first",
+        settle: SETTLE,
+        prepare: |address| crowd(address, 2000),
+        act: nothing,
+    },
+    Attack {
+        name: "2000 half-open, after a second",
+        settle: Duration::from_secs(1),
+        prepare: |address| crowd(address, 2000),
+        act: nothing,
+    },
     Attack {
         name: "200 that never read",
+        settle: SETTLE,
         prepare: |address| crowd(address, 200),
         // What the kernel does not take is not sent.
         act: |_, crowd, number| {
@@ -61,6 +78,7 @@ const ATTACKS: [Attack; 6] = [
     },
     Attack {
         name: "200 that write a byte at a time",
+        settle: SETTLE,
         prepare: |address| crowd(address, 200),
         act: |_, crowd, number| {
             let index = number % crowd.len();
@@ -69,6 +87,7 @@ const ATTACKS: [Attack; 6] = [
     },
     Attack {
         name: "10 single bytes at once",
+        settle: SETTLE,
         prepare: |address| crowd(address, 1),
         act: |_, crowd, _| {
             for _ in 0..10 {
@@ -106,10 +125,10 @@ pub(crate) fn run<B: Backend + Default>(rounds: usize) -> Result<()> {
         let mut polite = Polite::connect(address)?;
         compare(attack.name, "messages/s", rounds, TARGET, |with| {
             if !with {
-                return polite.rate(|_| Ok(()));
+                return polite.rate(attack.settle, |_| Ok(()));
             }
             let mut held = (attack.prepare)(address)?;
-            polite.rate(|number| (attack.act)(address, &mut held, number))
+            polite.rate(attack.settle, |number| (attack.act)(address, &mut held, number))
         })?;
         drop(polite);
         server.stop()?;
@@ -128,9 +147,12 @@ impl Polite {
     }
 
     /// How many answers they get in a second, and `meanwhile` is done.
-    fn rate(&mut self, mut meanwhile: impl FnMut(usize) -> io::Result<()>) -> Result<f64> {
-        // Whoever has just come or gone is no longer new.
-        self.exchange_for(SETTLE, &mut |_| Ok(()))?;
+    fn rate(
+        &mut self,
+        settle: Duration,
+        mut meanwhile: impl FnMut(usize) -> io::Result<()>,
+    ) -> Result<f64> {
+        self.exchange_for(settle, &mut meanwhile)?;
         self.exchange_for(ROUND, &mut meanwhile)
     }
 
