@@ -35,6 +35,10 @@ use std::{any::Any, fmt, io};
 ///
 /// A panic in a callback unwinds through [`poll`](crate::Reactor::poll). The channel is gone and
 /// its descriptor closed; the reactor and every other channel are whole.
+///
+/// So it is if a dispatcher's drop panics, which comes when the channel is out of the reactor and
+/// closed; if another's callback had closed it, the panic costs that one, too. A drop that panics
+/// while another panic unwinds ends the process, as everywhere in Rust.
 pub trait Dispatcher: Any {
     /// Whether to watch for data, or for connections to accept (asyncore's `readable`).
     ///

@@ -138,8 +138,11 @@ impl<T> Timers<T> {
         if place < self.heap.len() {
             self.settle(place);
         }
-        self.slots[index as usize] = Slot { order: 0, place: self.vacant, what: None };
+        let vacated = Slot { order: 0, place: self.vacant, what: None };
+        let what = std::mem::replace(&mut self.slots[index as usize], vacated);
         self.vacant = index;
+        // Last: a drop that panics finds all in order.
+        drop(what);
         true
     }
 
@@ -319,6 +322,24 @@ mod tests {
                 prop_assert!(next.is_none_or(|next| next > now));
             }
         }
+    }
+
+    #[test]
+    fn a_drop_that_panics_costs_no_slot() {
+        struct Bursts;
+        impl Drop for Bursts {
+            fn drop(&mut self) {
+                panic!("as it is meant to");
+            }
+        }
+        let mut timers = Timers::new(1);
+        for _ in 0..10 {
+            let timer = timers.set(0, Bursts);
+            let cancel = std::panic::AssertUnwindSafe(|| timers.cancel(timer));
+            std::panic::catch_unwind(cancel).unwrap_err();
+            assert!(!timers.cancel(timer));
+        }
+        assert_eq!(timers.slots.len(), 1);
     }
 
     #[test]

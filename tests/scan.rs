@@ -2,12 +2,14 @@
 
 mod common;
 
-use asyncore::{Backend, Channel, Reactor, Scan};
+use asyncore::{Backend, Channel, Context, Dispatcher, Reactor, Scan};
 use common::{Log, PATIENCE, Probe, on_both_backends};
 use std::{
-    io::Write,
+    cell::RefCell,
+    io::{self, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
+    rc::Rc,
 };
 
 /// One that is ready in every pass, among many that are quiet: `busy` and `0` to `49`.
@@ -51,6 +53,23 @@ impl<B: Backend> Crowd<B> {
         entries.retain(|entry| entry != "busy.read x");
         assert_eq!(all - entries.len(), count, "the busy one is served in every pass");
         entries
+    }
+}
+
+/// Reads what is there, but no more than a byte, and notes that it was served.
+struct Client {
+    number: usize,
+    served: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Dispatcher for Client {
+    fn writable(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.served.borrow_mut().push(self.number);
+        cx.recv(&mut [0]).map(drop)
     }
 }
 
@@ -101,6 +120,47 @@ on_both_backends! {
             quiet.write_all(b"hello").unwrap();
         }
         assert_eq!(crowd.reactor.poll(Some(std::time::Duration::ZERO)).unwrap(), 50);
+    }
+
+    /// Nobody has more of a pass than anybody else, however much he sends.
+    fn a_flooder_and_a_hundred_others_are_each_served_once_in_a_pass<B>() {
+        for scan in [Scan::Plain, Scan::Adaptive, ONE, Scan::Forced { slice: usize::MAX }] {
+            let served = Rc::new(RefCell::new(Vec::new()));
+            let mut reactor = Reactor::builder().backend(B::default()).scan(scan).build();
+            let mut peers: Vec<_> = (0..=100)
+                .map(|number| {
+                    let (ours, theirs) = UnixStream::pair().unwrap();
+                    theirs.set_nonblocking(true).unwrap();
+                    let client = Client { number, served: Rc::clone(&served) };
+                    reactor.add_channel(Channel::new(ours).unwrap(), client).unwrap();
+                    theirs
+                })
+                .collect();
+            let mut pass = || {
+                // The first sends as much as anybody takes, the others a byte each.
+                while peers[0].write(&[b'x'; 4096]).is_ok() {}
+                peers[1..].iter_mut().for_each(|peer| peer.write_all(b"x").unwrap());
+                reactor.poll(Some(PATIENCE)).unwrap();
+                let mut served = served.take();
+                served.sort_unstable();
+                served
+            };
+            let all: Vec<_> = (0..=100).collect();
+            // Those who were quiet are looked at in turns, until they are known to be busy. select
+            // looks at whole words of 64.
+            let known = (0..256).position(|_| {
+                let mut served = pass();
+                let count = served.len();
+                served.dedup();
+                assert_eq!(served.len(), count, "{scan:?}: one was served twice");
+                served == all
+            });
+            assert!(known.is_some(), "{scan:?}: one is never served");
+            assert!(scan != Scan::Plain || known == Some(0));
+            for _ in 0..50 {
+                assert_eq!(pass(), all, "{scan:?}");
+            }
+        }
     }
 
     fn a_plain_scan_serves_everybody_in_every_pass<B>() {

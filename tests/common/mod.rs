@@ -33,18 +33,46 @@ macro_rules! on_both_backends {
             #[cfg(feature = "poll")]
             #[test]
             fn poll() {
-                test::<asyncore::Poll>();
+                $crate::common::leaving_nothing_open(test::<asyncore::Poll>);
             }
 
             #[cfg(feature = "select")]
             #[test]
             fn select() {
-                test::<asyncore::Select>();
+                $crate::common::leaving_nothing_open(test::<asyncore::Select>);
             }
         }
     )*};
 }
 pub(crate) use on_both_backends;
+
+/// Runs a test. If the tests run one after the other (`--test-threads=1`), it must leave as many
+/// descriptors open as there were; what other threads opened cannot be told from a leak.
+#[track_caller]
+pub(crate) fn leaving_nothing_open(test: impl FnOnce()) {
+    let one_by_one = std::env::args().any(|argument| argument == "--test-threads=1");
+    let before = one_by_one.then(open_descriptors);
+    test();
+    let Some(before) = before else { return };
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let after = open_descriptors();
+        if after.len() == before.len() {
+            return;
+        }
+        // A thread that was not waited for may hold one a moment longer.
+        assert!(Instant::now() < end, "left open: {after:?}, and it began with {before:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// The numbers that are open, in ascending order; that of this look is among them.
+pub(crate) fn open_descriptors() -> Vec<RawFd> {
+    let numbers = std::fs::read_dir("/dev/fd").unwrap().map(|entry| entry.unwrap().file_name());
+    let mut numbers: Vec<_> = numbers.map(|name| name.to_str().unwrap().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}
 
 /// No test waits longer than this for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod drops;
 mod interest;
 mod isolation;
 mod order;

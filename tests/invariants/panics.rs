@@ -151,6 +151,48 @@ on_both_backends! {
         }
     }
 
+    /// After the batch, and the other who was notified is told in the next.
+    fn i08_in_handle_notify<B>() {
+        let [(ours_a, mut peer_a), (ours_b, mut peer_b)] = ascending_pairs();
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let remote = reactor.remote().unwrap();
+        let probe = Probe::new("a", &log).on("notify", |_| burst());
+        let a = reactor.add_channel(Channel::new(ours_a).unwrap(), probe).unwrap();
+        let probe = Probe::new("b", &log);
+        let b = reactor.add_channel(Channel::new(ours_b).unwrap(), probe).unwrap();
+        remote.notify(a).unwrap();
+        remote.notify(b).unwrap();
+        write_x(&mut peer_b);
+        poll_and_panic(&mut reactor);
+        assert_eq!(log.take(), ["b.read x", "a.notify", "a.drop"]);
+        assert_eq!((reactor.len(), peer_a.read(&mut [0]).unwrap()), (1, 0));
+        pass(&mut reactor);
+        assert_eq!(log.take(), ["b.notify"]);
+        assert_quiet(&mut reactor);
+    }
+
+    fn i08_in_handle_drained<B>() {
+        let [(ours_a, mut peer_a), (ours_b, mut peer_b)] = ascending_pairs();
+        let (log, mut reactor) = (Log::default(), reactor::<B>());
+        let probe = Probe::new("a", &log).on("drained", |_| burst());
+        let a = reactor.add_channel(Channel::new(ours_a).unwrap(), probe).unwrap();
+        reactor.add_channel(Channel::new(ours_b).unwrap(), Probe::new("b", &log)).unwrap();
+        let channel = reactor.channel(a).unwrap();
+        channel.set_water_marks(0, 1).unwrap();
+        channel.pause(Interest::WRITE);
+        channel.push(b"hello").unwrap();
+        channel.resume(Interest::WRITE);
+        write_x(&mut peer_b);
+        poll_and_panic(&mut reactor);
+        assert_eq!(log.take(), ["a.drained", "a.drop"]);
+        let mut received = Vec::new();
+        peer_a.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"hello");
+        assert_eq!(pass(&mut reactor), 1);
+        assert_eq!(log.take(), ["b.read x"]);
+        assert_quiet(&mut reactor);
+    }
+
     fn i08_in_handle_connect<B>() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let channel = Channel::create_socket(Family::Inet, Type::Stream).unwrap();
