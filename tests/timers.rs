@@ -26,7 +26,51 @@ fn entry(log: &Log, name: &str) -> impl FnOnce(&mut Scope<'_>) + 'static {
     move |_| log.push(name)
 }
 
+/// All that can be done with timers, on whoever offers it.
+macro_rules! use_timers {
+    ($site:expr, $log:expr) => {{
+        $site.call_later(Duration::ZERO, entry($log, "later"));
+        $site.call_at(Instant::now(), entry($log, "at"));
+        let log = $log.clone();
+        let every = $site.call_every(LONG, move |scope| {
+            log.push("every");
+            scope.stop();
+        });
+        assert!($site.reschedule(every, Duration::ZERO));
+        let never = $site.call_later(Duration::ZERO, entry($log, "cancelled"));
+        assert!($site.cancel(never));
+        assert!(!$site.cancel(never) && !$site.reschedule(never, Duration::ZERO));
+    }};
+}
+
 on_both_backends! {
+    fn a_callback_and_another_timer_set_them_as_the_reactor_does<B>() {
+        let called = ["later", "at", "every"];
+        let log = Log::default();
+        let mut direct = reactor::<B>();
+        use_timers!(direct, &log);
+        direct.run().unwrap();
+        assert_eq!(log.take(), called);
+
+        let mut by_timer = reactor::<B>();
+        let inner = log.clone();
+        by_timer.call_later(Duration::ZERO, move |scope| use_timers!(scope, &inner));
+        by_timer.run().unwrap();
+        assert_eq!(log.take(), called);
+
+        let mut by_callback = reactor::<B>();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let inner = log.clone();
+        let probe = Probe::new("a", &log).on("read", move |cx| {
+            use_timers!(cx, &inner);
+            cx.recv(&mut [0]).map(drop)
+        });
+        by_callback.add_channel(Channel::new(ours).unwrap(), probe).unwrap();
+        theirs.write_all(b"x").unwrap();
+        by_callback.run().unwrap();
+        assert_eq!(log.take(), ["a.read", "later", "at", "every"]);
+    }
+
     fn they_come_in_order_and_never_early<B>() {
         let mut reactor = reactor::<B>();
         let log = Log::default();

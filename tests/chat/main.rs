@@ -7,6 +7,7 @@ mod closing;
 mod end_of_input;
 mod errors;
 mod limits;
+mod passed_on;
 mod pauses;
 mod producers;
 mod random_input;
