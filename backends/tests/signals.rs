@@ -25,7 +25,7 @@ use std::{
     io::Write,
     os::fd::AsRawFd,
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
         mpsc::{Sender, channel},
     },
@@ -72,7 +72,10 @@ impl Target {
             // SAFETY: the handler is async-signal-safe: see there.
             unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
         });
-        let caught = Box::leak(Box::new(AtomicU64::new(0)));
+        // Kept where a search for leaks finds it.
+        static KEPT: Mutex<Vec<&AtomicU64>> = Mutex::new(Vec::new());
+        let caught: &AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+        KEPT.lock().unwrap().push(caught);
         CAUGHT.set(caught);
         Self { thread: pthread_self(), caught }
     }
