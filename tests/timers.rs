@@ -190,7 +190,7 @@ on_both_backends! {
         assert_eq!(log.take(), ["never"]);
     }
 
-    /// At most one in each period, also after a stall, and never before its period has begun.
+    /// None comes before its time, and none that was missed comes afterwards.
     fn a_periodic_one_neither_bursts_nor_comes_early<B>() {
         let mut reactor = reactor::<B>();
         let period = 2 * MS;
@@ -211,13 +211,12 @@ on_both_backends! {
             }
         })));
         reactor.run().unwrap();
-        let periods: Vec<_> =
-            times.borrow().iter().map(|time| time.as_nanos() / period.as_nanos()).collect();
-        assert_eq!(periods.len(), 8);
-        assert!(periods[0] >= 1, "early: {periods:?}");
-        // They count from when it was made, which is a little after `begin`.
-        assert!(periods.is_sorted_by(|one, next| one < next), "a burst: {periods:?}");
-        assert!(periods[2] >= periods[1] + 5, "{periods:?}");
+        // Its times are multiples of the period from when it was made, which is after `begin`.
+        for (index, time) in times.borrow().iter().enumerate() {
+            // Those that went by during the stall are not made up for.
+            let missed = if index < 2 { 0 } else { 4 };
+            assert!(*time >= (index as u32 + 1 + missed) * period, "{index}: {times:?}");
+        }
     }
 
     fn a_callback_has_the_reactor<B>() {
