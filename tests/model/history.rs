@@ -37,7 +37,6 @@ pub(crate) enum Step {
     Pass,
     /// `Reactor::run_with`.
     Run(u64),
-    // Timers go here: one step that sets a timer, one that lets it expire.
 }
 
 /// What may be done at any time, to any place, in a callback as well. Where it makes no sense,
@@ -77,6 +76,9 @@ pub(crate) enum Act {
     /// Tries everything with a key whose channel is gone.
     Stale(usize),
     Stop,
+    /// Sets a timer that is due at once, unless the one of this place is pending.
+    Timer(usize, Due),
+    CancelTimer(usize),
     PeerSends(usize, usize),
     PeerSendsOob(usize),
     /// `SHUT_WR`.
@@ -86,6 +88,20 @@ pub(crate) enum Act {
     /// Peers read whatever comes. This one no longer does, and the way to it fills up.
     PeerHolds(usize),
     PeerReads(usize),
+}
+
+/// What a timer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Tells,
+    /// It sets itself again.
+    Again,
+    /// It closes a channel, by key.
+    Closes(usize),
+    /// It cancels a timer.
+    Cancels(usize),
+    Stops,
+    Panics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,6 +202,17 @@ impl Random {
         }
     }
 
+    fn due(&mut self) -> Due {
+        match self.below(10) {
+            0 => Due::Again,
+            1 => Due::Closes(self.below(PLACES)),
+            2 => Due::Cancels(self.below(PLACES)),
+            3 => Due::Stops,
+            4 => Due::Panics,
+            _ => Due::Tells,
+        }
+    }
+
     fn act(&mut self) -> Act {
         let at = self.below(PLACES);
         match self.below(100) {
@@ -218,8 +245,9 @@ impl Random {
             87 => Act::PeerCloses(at),
             88 => Act::PeerResets(at),
             89..92 => Act::PeerHolds(at),
-            92..97 => Act::PeerReads(at),
-            _ => Act::Nothing,
+            92..96 => Act::PeerReads(at),
+            96..99 => Act::Timer(at, self.due()),
+            _ => Act::CancelTimer(at),
         }
     }
 }
@@ -228,7 +256,7 @@ impl Act {
     /// Whom it is about.
     pub(crate) fn place(self) -> Option<usize> {
         match self {
-            Self::Nothing | Self::Stop => None,
+            Self::Nothing | Self::Stop | Self::Timer(..) | Self::CancelTimer(_) => None,
             Self::Add(at, _)
             | Self::Tear(at)
             | Self::Replace(at, _)

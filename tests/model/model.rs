@@ -5,7 +5,7 @@
 
 use crate::{
     entry::{Entry, Fault, Outcome},
-    history::{Act, Call, End, Kind, MUCH, PLACES, QUEUE_LIMIT, Step, interest},
+    history::{Act, Call, Due, End, Kind, MUCH, PLACES, QUEUE_LIMIT, Step, interest},
     wire::Wire,
 };
 use asyncore::Interest;
@@ -38,6 +38,9 @@ pub(crate) struct Model {
     pub(crate) log: Vec<Entry>,
     /// The wires whose end on our side was closed.
     pub(crate) cut: Vec<(Who, Wire)>,
+    /// Those that are pending: which, in whose place, and what they do.
+    timers: Vec<(u64, usize, Due)>,
+    timers_set: u64,
     /// How often each kind of callback was made.
     pub(crate) calls: BTreeMap<&'static str, u64>,
 }
@@ -144,6 +147,10 @@ impl Model {
         self.at.iter().flatten().count() + self.lost.len()
     }
 
+    fn is_idle(&self) -> bool {
+        self.len() == 0 && self.timers.is_empty()
+    }
+
     fn say(&mut self, who: Who, what: &'static str, outcome: Outcome) {
         self.log.push(Entry(who, what, outcome));
     }
@@ -157,7 +164,7 @@ impl Model {
 impl Model {
     fn run(&mut self, count: u64) -> Flow {
         let mut passes = 0;
-        while !std::mem::take(&mut self.stop) && self.len() > 0 && passes < count {
+        while !std::mem::take(&mut self.stop) && !self.is_idle() && passes < count {
             self.pass()?;
             passes += 1;
         }
@@ -174,7 +181,7 @@ impl Model {
                 self.due.push(who);
             }
         }
-        if self.len() == 0 && !was_empty {
+        if self.is_idle() && !was_empty {
             return Ok(0);
         }
         let ready = self.at.map(|who| self.channels[&who?].ready());
@@ -198,7 +205,6 @@ impl Model {
                 served += 1;
             }
         }
-        // Timers go here, or behind the channels.
         for (place, ready) in ready.into_iter().enumerate() {
             if let (Some(ready), Some(who)) = (ready, self.at[place])
                 && self.channel(who).joined <= present
@@ -208,7 +214,30 @@ impl Model {
                 served += 1;
             }
         }
+        self.fire()?;
         Ok(served)
+    }
+
+    /// Timers have their turn after the channels, in the order in which they were set. One that is
+    /// set meanwhile waits for the next pass.
+    fn fire(&mut self) -> Flow {
+        for (number, place, due) in self.timers.clone() {
+            // It may have been cancelled by another.
+            let Some(index) = self.timers.iter().position(|timer| timer.0 == number) else {
+                continue;
+            };
+            self.timers.remove(index);
+            self.say(0, "timer", Ok(place));
+            match due {
+                Due::Tells => {}
+                Due::Again => self.act(Act::Timer(place, due)),
+                Due::Closes(place) => self.act(Act::CloseKey(place)),
+                Due::Cancels(place) => self.act(Act::CancelTimer(place)),
+                Due::Stops => self.act(Act::Stop),
+                Due::Panics => return Err(Unwinds),
+            }
+        }
+        Ok(())
     }
 
     /// Takes the one with the lowest number out of a list, of several the one that was first.
@@ -378,6 +407,17 @@ impl Model {
         match act {
             Act::Nothing => {}
             Act::Stop => self.stop = true,
+            Act::Timer(at, due) => {
+                if self.timers.iter().all(|(_, place, _)| *place != at) {
+                    self.timers_set += 1;
+                    self.timers.push((self.timers_set, at, due));
+                }
+            }
+            Act::CancelTimer(at) => {
+                let before = self.timers.len();
+                self.timers.retain(|(_, place, _)| *place != at);
+                self.say(0, "cancel", Ok(before - self.timers.len()));
+            }
             Act::Stale(_) => {}
             Act::Add(at, kind) => {
                 if self.at[at].is_none() {

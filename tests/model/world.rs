@@ -3,11 +3,13 @@
 
 use crate::{
     entry::{Entry, Fault, Outcome, outcome},
-    history::{Act, Call, End, Kind, MUCH, PLACES, QUEUE_LIMIT, Step, interest},
+    history::{Act, Call, Due, End, Kind, MUCH, PLACES, QUEUE_LIMIT, Step, interest},
     model::{BUFFER, Model, Plan},
     peer::{Peer, byte_at},
 };
-use asyncore::{Backend, Channel, Context, Dispatcher, Key, LoopOptions, Reactor, State};
+use asyncore::{
+    Backend, Channel, Context, Dispatcher, Key, LoopOptions, Reactor, Scope, State, Timer,
+};
 use nix::errno::Errno;
 use std::{
     cell::{Cell, RefCell},
@@ -43,6 +45,8 @@ struct Town {
     residents: RefCell<[Option<Resident>; PLACES]>,
     /// The last key of each place whose channel is gone.
     stale: RefCell<[Option<Former>; PLACES]>,
+    /// The last one of each place.
+    timers: RefCell<[Option<Timer>; PLACES]>,
     /// Peers whose other end is closed.
     left: RefCell<Vec<(u32, Peer)>>,
 }
@@ -90,6 +94,8 @@ trait Site {
     fn channel_of(&mut self, key: Key<Actor>) -> Option<&Channel>;
     fn touch_it(&mut self, key: Key<Actor>) -> bool;
     fn stop_it(&mut self);
+    fn later(&mut self, callback: Box<dyn FnOnce(&mut Scope<'_>)>) -> Timer;
+    fn cancel_it(&mut self, timer: Timer) -> bool;
 }
 
 macro_rules! site {
@@ -116,11 +122,18 @@ macro_rules! site {
             fn stop_it(&mut self) {
                 self.stop();
             }
+            fn later(&mut self, callback: Box<dyn FnOnce(&mut Scope<'_>)>) -> Timer {
+                self.call_later(Duration::ZERO, callback)
+            }
+            fn cancel_it(&mut self, timer: Timer) -> bool {
+                self.cancel(timer)
+            }
         }
     };
 }
 site!(impl<B: Backend> Site for Reactor<B>);
 site!(impl Site for Context<'_>);
+site!(impl Site for Scope<'_>);
 
 impl<B: Backend + Default> World<B> {
     /// The numbers from `base` on are this world's alone.
@@ -132,6 +145,7 @@ impl<B: Backend + Default> World<B> {
             births: Cell::new(0),
             residents: RefCell::default(),
             stale: RefCell::default(),
+            timers: RefCell::default(),
             left: RefCell::default(),
         };
         Self { reactor: Reactor::with_backend(B::default()), town: Rc::new(town) }
@@ -233,6 +247,12 @@ impl Town {
         match act {
             Act::Nothing => {}
             Act::Stop => site.stop_it(),
+            Act::Timer(at, due) => self.set_timer(site, at, due),
+            Act::CancelTimer(at) => {
+                let timer = self.timers.borrow_mut()[at].take();
+                let found = timer.is_some_and(|timer| site.cancel_it(timer));
+                self.say(0, "cancel", Ok(usize::from(found)));
+            }
             Act::Stale(at) => self.try_stale(site, own, at),
             Act::Add(at, kind) => {
                 if self.residents.borrow()[at].is_none() {
@@ -252,6 +272,27 @@ impl Town {
                     self.act_on(site, at, who, key, own, act);
                 }
             }
+        }
+    }
+
+    fn set_timer(self: &Rc<Self>, site: &mut impl Site, at: usize, due: Due) {
+        if self.timers.borrow()[at].is_none() {
+            let town = Rc::clone(self);
+            let timer = site.later(Box::new(move |scope| town.fire(scope, at, due)));
+            self.timers.borrow_mut()[at] = Some(timer);
+        }
+    }
+
+    fn fire(self: &Rc<Self>, scope: &mut Scope<'_>, at: usize, due: Due) {
+        self.timers.borrow_mut()[at] = None;
+        self.say(0, "timer", Ok(at));
+        match due {
+            Due::Tells => {}
+            Due::Again => self.set_timer(scope, at, due),
+            Due::Closes(place) => self.act(scope, None, Act::CloseKey(place)),
+            Due::Cancels(place) => self.act(scope, None, Act::CancelTimer(place)),
+            Due::Stops => self.act(scope, None, Act::Stop),
+            Due::Panics => resume_unwind(Box::new(Planned)),
         }
     }
 
