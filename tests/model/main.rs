@@ -9,11 +9,12 @@
 //! `MODEL_STEPS` says how many steps to make, a million unless set. `MODEL_SEED` is that of the
 //! first history.
 //!
-//! What the model does not know: time (its timers are all due at once), listeners, connects, datagrams, terminals and files,
-//! producers, `shutdown` of the input, two pieces of data around a mark of out-of-band data,
-//! numbers that strangers outside of the reactor take, signals, other threads, more than a handful of channels, system
-//! calls that fail for want of memory or descriptors. Over TCP, peers act between passes only, for
-//! it has to be waited for. Other suites have these things.
+//! What the model does not know: time (its timers are all due at once), listeners, connects,
+//! datagrams, terminals and files, producers, `shutdown` of the input, two pieces of data around a
+//! mark of out-of-band data, numbers that strangers outside of the reactor take, signals, other
+//! threads, more than a handful of channels, system calls that fail for want of memory or
+//! descriptors. Over TCP, peers act between passes only, for it has to be waited for. Other suites
+//! have these things.
 
 #[path = "../common/mod.rs"]
 mod common;
