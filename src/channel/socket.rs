@@ -403,7 +403,7 @@ impl Channel {
                     result => result,
                 },
                 // The callback has read before it left the event to the default.
-                Ok(false) => return Ok(false),
+                Ok(false) => Err(Errno::EAGAIN),
                 Err(errno) => Err(errno),
             },
         };

@@ -76,6 +76,13 @@ fn histories_that_were_found_go_as_the_model_says() {
         Do(Replace(4, PipeIn)),
         Run(2),
     ]);
+    // A pipe whose number was closed was left to the default, which did not say so.
+    goes(&[
+        Do(Add(4, PipeIn)),
+        Do(PeerSends(4, 29)),
+        Plan { at: 4, call: Read, acts: [Tear(4), Nothing], end: Unhandled },
+        Pass,
+    ]);
     // An empty pipe was taken for one at its end.
     goes(&[
         Do(Add(0, PipeIn)),

@@ -644,12 +644,8 @@ impl Channel {
             Call::Close => return Ok(0),
         };
         if call == Call::Read && self.check_open().is_ok() {
-            if self.torn && self.wire.kind == Kind::PipeIn {
-                self.oob_told = false;
-            } else {
-                let result = if self.torn { Err(Errno::EBADF) } else { self.wire.peek() };
-                let _ = self.received(result);
-            }
+            let result = if self.torn { Err(Errno::EBADF) } else { self.wire.peek() };
+            self.received(result)?;
             if self.input_ended || self.input_failed {
                 return Ok(0);
             }
