@@ -47,10 +47,12 @@ macro_rules! on_both_backends {
 pub(crate) use on_both_backends;
 
 /// Runs a test. If the tests run one after the other (`--test-threads=1`), it must leave as many
-/// descriptors open as there were; what other threads opened cannot be told from a leak.
+/// descriptors open as there were; what other threads opened cannot be told from a leak. A process
+/// of the test's own ends with it, and may leave some.
 #[track_caller]
 pub(crate) fn leaving_nothing_open(test: impl FnOnce()) {
-    let one_by_one = std::env::args().any(|argument| argument == "--test-threads=1");
+    let one_by_one = std::env::args().any(|argument| argument == "--test-threads=1")
+        && std::env::var_os(ALONE).is_none();
     let before = one_by_one.then(open_descriptors);
     test();
     let Some(before) = before else { return };
@@ -428,22 +430,24 @@ pub(crate) fn time_spent() -> Duration {
     Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
 }
 
+/// Set in a process of a test's own.
+const ALONE: &str = "ASYNCORE_TEST_ALONE";
+
 /// Runs the calling test once more, in a process of its own, and returns whether this is that one.
 ///
 /// For what belongs to the whole process. A lock is not enough: threads that only just start open
 /// descriptors for a moment.
 #[track_caller]
 pub(crate) fn alone() -> bool {
-    const MARK: &str = "ASYNCORE_TEST_ALONE";
     let this = std::thread::current();
     // On the main thread the harness runs one test after the other.
     let Some(name) = this.name().filter(|name| *name != "main") else { return true };
-    if std::env::var_os(MARK).is_some() {
+    if std::env::var_os(ALONE).is_some() {
         return true;
     }
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--test-threads=1", "--nocapture"])
-        .env(MARK, "1")
+        .env(ALONE, "1")
         .output()
         .unwrap();
     let [out, error] =
