@@ -25,10 +25,13 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     if map.has_news() {
         served += tell_news(map);
     }
+    let mut coming = ready.iter().skip(1);
     for event in ready {
-        let own = map.own;
+        if let Some(next) = coming.next() {
+            map.slab.prefetch(next.fd);
+        }
         if let Some(running) = Running::take_number(map, event.fd, newcomers) {
-            if own == Some(running.key) {
+            if running.map.own == Some(running.key) {
                 serve_own(running, event.readiness);
                 continue;
             }
@@ -96,17 +99,8 @@ impl Running<'_> {
             self.channel().lose();
             return self.conclude();
         }
-        if self.channel().state() == State::Connecting {
-            if !ready.contains(Readiness::WRITE) && !self.channel().connects_at_once() {
-                return;
-            }
-            match self.channel().finish_connect() {
-                Ok(()) => {
-                    self.map.stats.handle_connect += 1;
-                    self.call(|dispatcher, cx| dispatcher.handle_connect(cx));
-                }
-                Err(error) => return self.fail_for_good(error),
-            }
+        if self.channel().state() == State::Connecting && !self.connect(ready) {
+            return;
         }
         if self.wants(ready, Interest::READ) {
             if self.channel().state() == State::Listening {
@@ -119,25 +113,54 @@ impl Running<'_> {
             }
         }
         if self.wants(ready, Interest::WRITE) {
-            if self.channel().has_output() {
-                self.changed();
-                self.map.stats.flushes += 1;
-                let result = self.channel().flush_queue();
-                self.settle(result);
-                if self.channel().has_drained() {
-                    self.map.stats.handle_drained += 1;
-                    self.call(|dispatcher, cx| dispatcher.handle_drained(cx));
-                }
-            } else {
-                self.map.stats.handle_write += 1;
-                self.call(|dispatcher, cx| dispatcher.handle_write(cx));
-            }
+            self.write();
         }
         if self.wants(ready, Interest::PRIORITY) {
-            self.channel().tell_priority_once();
-            self.map.stats.handle_expt += 1;
-            self.call(|dispatcher, cx| dispatcher.handle_expt(cx));
+            self.tell_priority();
         }
+    }
+
+    /// Ends the connect that was under way; false if the channel has nothing else to do now.
+    #[cold]
+    fn connect(&mut self, ready: Readiness) -> bool {
+        if !ready.contains(Readiness::WRITE) && !self.channel().connects_at_once() {
+            return false;
+        }
+        match self.channel().finish_connect() {
+            Ok(()) => {
+                self.map.stats.handle_connect += 1;
+                self.call(|dispatcher, cx| dispatcher.handle_connect(cx));
+                true
+            }
+            Err(error) => {
+                self.fail_for_good(error);
+                false
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn write(&mut self) {
+        if self.channel().has_output() {
+            self.changed();
+            self.map.stats.flushes += 1;
+            let result = self.channel().flush_queue();
+            self.settle(result);
+            if self.channel().has_drained() {
+                self.map.stats.handle_drained += 1;
+                self.call(|dispatcher, cx| dispatcher.handle_drained(cx));
+            }
+        } else {
+            self.map.stats.handle_write += 1;
+            self.call(|dispatcher, cx| dispatcher.handle_write(cx));
+        }
+    }
+
+    #[cold]
+    fn tell_priority(&mut self) {
+        self.channel().tell_priority_once();
+        self.map.stats.handle_expt += 1;
+        self.call(|dispatcher, cx| dispatcher.handle_expt(cx));
     }
 
     #[inline]

@@ -82,8 +82,8 @@ impl<'m> Running<'m> {
     }
 
     /// Puts it back after a callback, or lets it go if it has closed.
-    #[inline]
-    pub(crate) fn finish(mut self) {
+    #[inline(always)]
+    pub(crate) fn finish(&mut self) {
         if self.channel().state() == State::Closed {
             return self.let_go();
         }

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A channel and its dispatcher.
+/// A channel and its dispatcher. The channel is dropped first.
 #[derive(Debug)]
 pub(crate) struct Occupant {
     pub(crate) channel: Channel,
@@ -122,6 +122,14 @@ impl Slab {
         let known = slot.registered.filter(|_| !slot.touched);
         let key = Key::new(fd, self.reactor, slot.generation);
         Some((key, slot.occupant.take()?, known))
+    }
+
+    /// Whoever has the number will be served next.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, fd: RawFd) {
+        if let Some(Slot { occupant: Some(occupant), .. }) = self.slots.get(fd as usize) {
+            asyncore_backends::prefetch(&**occupant);
+        }
     }
 
     /// Puts the occupant back after a run, and tells what the backend watches it for; or returns it

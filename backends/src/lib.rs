@@ -52,6 +52,7 @@ mod grow;
 mod hot_set;
 #[cfg(feature = "poll")]
 mod poll;
+mod prefetch;
 #[cfg(feature = "select")]
 mod select;
 mod transfer;
@@ -64,6 +65,7 @@ pub use grow::reserve;
 pub use hot_set::{HotSet, Scan};
 #[cfg(feature = "poll")]
 pub use poll::Poll;
+pub use prefetch::prefetch;
 #[cfg(feature = "select")]
 pub use select::Select;
 pub use transfer::{recv, send};

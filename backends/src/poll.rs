@@ -295,18 +295,30 @@ fn open_files_limit() -> usize {
 
 /// What select would say of this entry, and the hints that it cannot give.
 fn readiness(entry: &libc::pollfd) -> Readiness {
+    let told = entry.revents & entry.events;
+    let mut readiness = Readiness::empty();
+    readiness.set(Readiness::READ, told & libc::POLLIN != 0);
+    readiness.set(Readiness::WRITE, told & libc::POLLOUT != 0);
+    readiness.set(Readiness::PRIORITY, told & libc::POLLPRI != 0);
+    if entry.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) == 0 {
+        return readiness;
+    }
+    with_what_comes_unasked(entry, readiness)
+}
+
+#[cold]
+fn with_what_comes_unasked(entry: &libc::pollfd, mut readiness: Readiness) -> Readiness {
     let has = |mask| entry.revents & mask != 0;
     let wants = |event| entry.events & event != 0;
     if has(libc::POLLNVAL) {
         return Readiness::INVALID;
     }
-    let mut readiness = Readiness::empty();
-    let read = libc::POLLIN | libc::POLLHUP | libc::POLLERR;
-    readiness.set(Readiness::READ, wants(libc::POLLIN) && has(read));
-    let write = libc::POLLOUT | libc::POLLERR;
-    readiness.set(Readiness::WRITE, wants(libc::POLLOUT) && has(write));
-    let priority = wants(libc::POLLPRI) && has(libc::POLLPRI);
-    readiness.set(Readiness::PRIORITY, priority);
+    if wants(libc::POLLIN) && has(libc::POLLHUP | libc::POLLERR) {
+        readiness |= Readiness::READ;
+    }
+    if wants(libc::POLLOUT) && has(libc::POLLERR) {
+        readiness |= Readiness::WRITE;
+    }
     if !readiness.is_empty() {
         readiness.set(Readiness::HANG_UP, has(libc::POLLHUP));
         readiness.set(Readiness::ERROR, has(libc::POLLERR));

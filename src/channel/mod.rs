@@ -52,25 +52,22 @@ use traffic::Traffic;
 /// connection broke (`ECONNRESET`, `EPIPE`, ...), or when
 /// [`close_when_sent`](Self::close_when_sent) is done. A send that finds the connection broken does not throw away what the peer sent before:
 /// it is read to its end first, unless reading is not wanted.
+#[repr(C)] // What every event needs comes first.
 pub struct Channel {
     /// Taken by drop and by `into_fd` alone.
     fd: Option<OwnedFd>,
-    kind: Kind,
-    state: Cell<State>,
     marks: Cell<Marks>,
-    /// Suspended by the user.
-    paused: Cell<Interest>,
-    /// Dropped because nobody handles it.
-    unhandled: Cell<Interest>,
     /// The errno that broke the connection.
     failure: Cell<Option<Errno>>,
-    peer: OnceCell<Address>,
+    state: Cell<State>,
+    kind: Kind,
+    traffic: Traffic,
     out: RefCell<OutBuffer>,
     /// How long it may be quiet, in nanoseconds.
     timeout: Cell<Option<NonZeroU64>>,
     /// The slot of the reactor's timer for that.
     timer: Cell<u32>,
-    traffic: Traffic,
+    peer: OnceCell<Address>,
 }
 
 /// Where a channel is in its life.
@@ -129,6 +126,12 @@ bitflags! {
         const CONGESTED = 1 << 15;
         /// A flush has ended that, and the dispatcher was not told.
         const DRAINED = 1 << 16;
+        /// Something is queued.
+        const QUEUED = 1 << 17;
+        /// What the user has suspended, as an `Interest`.
+        const PAUSED = 7 << 18;
+        /// What is not watched for because nobody handles it, as an `Interest`.
+        const UNHANDLED = 7 << 21;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();
@@ -138,7 +141,20 @@ bitflags! {
         /// Those that narrow down what the channel can be watched for.
         const NARROWING = Self::INPUT_ENDED.bits() | Self::OUTPUT_ENDED.bits() | Self::LOST.bits()
             | Self::CLOSE_WHEN_SENT.bits() | Self::PRIORITY_TOLD.bits()
-            | Self::ACCEPT_STALLED.bits();
+            | Self::ACCEPT_STALLED.bits() | Self::PAUSED.bits();
+    }
+}
+
+impl Marks {
+    /// An `Interest` among the marks, as `PAUSED`.
+    const fn of(self, interest: Interest) -> Self {
+        let shift = self.bits().trailing_zeros();
+        Self::from_bits_retain((interest.bits() as u32) << shift).intersection(self)
+    }
+
+    const fn interest(self, place: Self) -> Interest {
+        let shift = place.bits().trailing_zeros();
+        Interest::from_bits_retain((self.intersection(place).bits() >> shift) as u8)
     }
 }
 
@@ -178,8 +194,6 @@ impl Channel {
             kind,
             state: Cell::new(state),
             marks: Cell::new(Marks::empty()),
-            paused: Cell::new(Interest::empty()),
-            unhandled: Cell::new(Interest::empty()),
             failure: Cell::new(None),
             peer: peer.map_or_else(OnceCell::new, OnceCell::from),
             out: RefCell::default(),

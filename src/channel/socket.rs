@@ -408,11 +408,14 @@ impl Channel {
             },
         };
         // Taken as a read, so that an end or a broken connection is noted; but nothing was read.
-        if peek.is_ok_and(|count| count > 0) {
-            self.note_input();
-        } else {
-            self.received_nothing(peek, false)?;
-        }
+        match peek {
+            Ok(0) => self.received_nothing(false)?,
+            Ok(_) => {
+                self.note_input();
+                0
+            }
+            Err(errno) => self.not_received(errno)?,
+        };
         Ok(self.has(Marks::INPUT_ENDED))
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes in and out: `recv`, `send`, and `push` with its queue.
 
-use super::{Channel, Kind, Marks, Producer, State, queue::Queue, socket};
+use super::{Channel, Kind, Marks, Producer, State, out_buffer::OutBuffer, queue::Queue, socket};
 use asyncore_backends::Interest;
 use nix::{errno::Errno, fcntl};
 use std::{
@@ -106,15 +106,15 @@ impl Channel {
         }
         self.out.borrow().check_room(data.len())?;
         let mut sent = 0;
-        let paused = self.paused.get().contains(Interest::WRITE);
-        if !self.has_output() && self.state() == State::Connected && !paused {
+        let usual = self.state() == State::Connected && !self.is_paused(Interest::WRITE);
+        if usual && !self.has_output() {
             sent = match self.transmit(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 result => result?,
             };
         }
         if sent < data.len() {
-            self.out.borrow_mut().push(&data[sent..])?;
+            self.change_output(|out| out.push(&data[sent..]))?;
             self.gauge();
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Channel {
     /// ```
     pub fn push_with_producer(&self, producer: impl Producer + 'static) -> io::Result<()> {
         self.check_push()?;
-        self.out.borrow_mut().push_producer(Box::new(producer));
+        self.change_output(|out| out.push_producer(Box::new(producer)));
         Ok(())
     }
 
@@ -166,7 +166,18 @@ impl Channel {
     #[must_use]
     #[inline]
     pub fn has_output(&self) -> bool {
-        !self.out.borrow().is_empty()
+        self.has(Marks::QUEUED)
+    }
+
+    /// Whatever fills the queue, or takes from it, comes by here.
+    fn change_output<T>(&self, change: impl FnOnce(&mut OutBuffer) -> T) -> T {
+        let mut out = self.out.borrow_mut();
+        let result = change(&mut out);
+        self.marks.update(|mut marks| {
+            marks.set(Marks::QUEUED, !out.is_empty());
+            marks
+        });
+        result
     }
 
     /// Drops what waits to be sent, producers included (the half of asynchat's `discard_buffers`
@@ -281,7 +292,7 @@ impl Channel {
     /// Leaves nothing in the queue.
     pub(super) fn drop_queue(&self) {
         self.unmark(Marks::CONGESTED);
-        let unsent = self.out.borrow_mut().clear();
+        let unsent = self.change_output(OutBuffer::clear);
         drop(unsent);
     }
 
@@ -300,9 +311,7 @@ impl Channel {
         }
         match result {
             Ok(sent) => {
-                if let Some(queue) = self.out.borrow_mut().queue_mut() {
-                    queue.consume(sent);
-                }
+                self.change_output(|out| out.queue_mut().map(|queue| queue.consume(sent)));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -316,7 +325,7 @@ impl Channel {
     /// Has producers make enough to be worth a system call.
     fn ask_producers(&self) -> io::Result<()> {
         loop {
-            let next = self.out.borrow_mut().queue_mut().and_then(Queue::take_producer);
+            let next = self.change_output(|out| out.queue_mut().and_then(Queue::take_producer));
             let Some((mut producer, mut piece)) = next else { return Ok(()) };
             let result = producer.more(self, &mut piece);
             if !self.out.borrow().queue().is_some_and(Queue::misses_producer) {
@@ -328,9 +337,7 @@ impl Channel {
                 Err(error) => error.kind() == io::ErrorKind::Interrupted,
             };
             let producer = goes_on.then_some(producer);
-            if let Some(queue) = self.out.borrow_mut().queue_mut() {
-                queue.put_back(piece, producer);
-            }
+            self.change_output(|out| out.queue_mut().map(|queue| queue.put_back(piece, producer)));
             match result {
                 Ok(()) => {}
                 // Asked again in another pass: it may be interrupted for ever.
@@ -412,7 +419,8 @@ impl Channel {
                 self.count_received(count);
                 Ok(count)
             }
-            result => self.received_nothing(result, no_room),
+            Ok(_) => self.received_nothing(no_room),
+            Err(errno) => self.not_received(errno),
         }
     }
 
@@ -421,29 +429,23 @@ impl Channel {
         self.marks.set((self.marks.get() - Marks::PRIORITY_TOLD) | Marks::ACTIVE);
     }
 
-    pub(super) fn received_nothing(
-        &self,
-        result: nix::Result<usize>,
-        no_room: bool,
-    ) -> io::Result<usize> {
-        match result {
-            Ok(_) if no_room || self.kind == Kind::Datagram => Ok(0),
-            Ok(_) => {
-                self.mark(Marks::INPUT_ENDED);
-                Ok(0)
-            }
-            // The master of a pseudo-terminal whose last slave has closed.
-            Err(Errno::EIO) if self.is_terminal() => {
-                self.mark(Marks::INPUT_ENDED);
-                Ok(0)
-            }
-            Err(errno) => {
-                if self.breaks(errno) {
-                    self.mark(Marks::INPUT_FAILED);
-                }
-                Err(self.note(errno))
-            }
+    pub(super) fn received_nothing(&self, no_room: bool) -> io::Result<usize> {
+        if !no_room && self.kind != Kind::Datagram {
+            self.mark(Marks::INPUT_ENDED);
         }
+        Ok(0)
+    }
+
+    pub(super) fn not_received(&self, errno: Errno) -> io::Result<usize> {
+        if errno == Errno::EIO && self.is_terminal() {
+            // The master of a pseudo-terminal whose last slave has closed.
+            self.mark(Marks::INPUT_ENDED);
+            return Ok(0);
+        }
+        if self.breaks(errno) {
+            self.mark(Marks::INPUT_FAILED);
+        }
+        Err(self.note(errno))
     }
 
     /// Every result of a write comes by here.

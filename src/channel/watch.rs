@@ -18,14 +18,13 @@ impl Channel {
     /// end. A dispatcher that may never resume, because it waits for another that waits for it,
     /// says so by [`readable`](crate::Dispatcher::readable) instead: then what broke ends at once.
     pub fn pause(&self, interest: Interest) {
-        self.paused.set(self.paused.get() | interest);
+        self.mark(Marks::PAUSED.of(interest));
     }
 
     /// Watches for `interest` again, after [`pause`](Self::pause) or after the event had found no
     /// handler.
     pub fn resume(&self, interest: Interest) {
-        self.paused.set(self.paused.get() - interest);
-        self.unhandled.set(self.unhandled.get() - interest);
+        self.unmark(Marks::PAUSED.of(interest) | Marks::UNHANDLED.of(interest));
     }
 
     /// Whether the channel is looked at in every pass, also when it was quiet for long and others
@@ -60,16 +59,23 @@ impl Channel {
 
     /// Joins a reactor, and forgets what another one, or another dispatcher, did not handle.
     pub(crate) fn start_afresh(&self, now: Time) {
-        self.unhandled.set(Interest::empty());
         let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
-        self.unmark(of_before | Marks::ACCEPT_STALLED);
+        self.unmark(of_before | Marks::ACCEPT_STALLED | Marks::UNHANDLED);
         self.mark(Marks::ACTIVE);
         self.set_timer(None);
         self.join(now);
     }
 
-    /// What the channel can be watched for, if its dispatcher wants it.
+    /// Whether the channel is as most are most of the time: a connected socket that can be watched
+    /// for everything, with nothing to flush.
     #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.state() == State::Connected
+            && !self.has(Marks::NARROWING | Marks::QUEUED)
+            && !matches!(self.kind, Kind::File(_))
+    }
+
+    /// What the channel can be watched for, if its dispatcher wants it.
     pub(crate) fn possible(&self) -> Interest {
         let possible = match self.state() {
             State::Closed => return Interest::empty(),
@@ -80,11 +86,7 @@ impl Channel {
                 _ => Interest::all(),
             },
         };
-        if self.has(Marks::NARROWING) {
-            self.narrowed(possible) - self.paused.get()
-        } else {
-            possible - self.paused.get()
-        }
+        if self.has(Marks::NARROWING) { self.narrowed(possible) } else { possible }
     }
 
     #[cold]
@@ -101,18 +103,27 @@ impl Channel {
         if self.has(Marks::PRIORITY_TOLD) {
             possible -= Interest::PRIORITY;
         }
-        possible
+        possible - self.paused()
+    }
+
+    /// What the user has suspended.
+    fn paused(&self) -> Interest {
+        self.marks.get().interest(Marks::PAUSED)
+    }
+
+    #[inline]
+    pub(super) fn is_paused(&self, interest: Interest) -> bool {
+        self.has(Marks::PAUSED.of(interest))
     }
 
     /// What nobody handles, and is not watched for.
     pub(crate) fn unhandled(&self) -> Interest {
-        self.unhandled.get()
+        self.marks.get().interest(Marks::UNHANDLED)
     }
 
     /// What the channel is watched for, whether its dispatcher wants it or not.
-    #[inline]
     pub(crate) fn required(&self) -> Interest {
-        let flushes = self.has_output() && !self.paused.get().contains(Interest::WRITE);
+        let flushes = self.has_output() && !self.is_paused(Interest::WRITE);
         if (flushes || self.state() == State::Connecting) && !self.is_lost() {
             Interest::WRITE
         } else {
@@ -140,8 +151,7 @@ impl Channel {
         } else {
             // Broken for writing: what the peer sent before is read first, if it is wanted. A
             // connect that failed is told of when it is finished.
-            let paused = self.paused.get().contains(Interest::READ);
-            !paused && !reads() && self.state() != State::Connecting
+            !self.is_paused(Interest::READ) && !reads() && self.state() != State::Connecting
         }
     }
 
@@ -168,7 +178,8 @@ impl Channel {
 
     /// Stops to watch for an event that found no handler; false if it had been stopped before.
     pub(crate) fn drop_unhandled(&self, interest: Interest) -> bool {
-        let before = self.unhandled.replace(self.unhandled.get() | interest);
+        let before = self.unhandled();
+        self.mark(Marks::UNHANDLED.of(interest));
         !before.contains(interest)
     }
 
