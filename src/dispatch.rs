@@ -16,11 +16,10 @@ pub(crate) fn batch(map: &mut Map, ready: &[Event]) -> usize {
     // A channel that joins from here on was not there when the kernel was asked: an event for its
     // number is its predecessor's.
     let newcomers = map.slab.next_generation();
-    for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
-        // The backend has forgotten the number. If a panic ends this batch early, the next pass
-        // watches it again, and finds out again.
-        *map.slab.registered(event.fd) = None;
-        map.slab.touch(event.fd);
+    for event in ready {
+        if event.readiness.contains(Readiness::INVALID) {
+            map.slab.unregister(event.fd);
+        }
     }
     if map.has_news() {
         served += tell_news(map);

@@ -187,6 +187,7 @@ impl Slab {
     }
 
     /// Has the number's interest asked again before the next wait.
+    #[inline(never)]
     pub(crate) fn touch(&mut self, fd: RawFd) {
         let slot = &mut self.slots[fd as usize];
         if !slot.touched {
@@ -216,6 +217,14 @@ impl Slab {
 
     pub(crate) fn is_touched(&self, fd: RawFd) -> bool {
         self.slots[fd as usize].touched
+    }
+
+    /// The backend has forgotten the number. Until whoever has it is told, the next pass watches it
+    /// again, and finds out again.
+    #[cold]
+    pub(crate) fn unregister(&mut self, fd: RawFd) {
+        *self.registered(fd) = None;
+        self.touch(fd);
     }
 
     /// What the backend watches the number for.

@@ -190,8 +190,13 @@ impl Map {
     #[inline]
     pub(crate) fn note_activity(&mut self, fd: RawFd, channel: &Channel) {
         if channel.take_activity() {
-            self.active.push(fd);
+            self.restart_later(fd);
         }
+    }
+
+    #[inline(never)]
+    fn restart_later(&mut self, fd: RawFd) {
+        self.active.push(fd);
     }
 
     /// The time is asked once for all of them, and afterwards: so a timeout is never early.

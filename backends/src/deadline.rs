@@ -19,6 +19,7 @@ enum Deadline {
 }
 
 impl Deadline {
+    #[inline]
     fn after(timeout: Option<Duration>) -> Self {
         match timeout {
             None => Self::Never,
@@ -27,6 +28,7 @@ impl Deadline {
         }
     }
 
+    #[inline]
     fn remaining(self) -> Option<Duration> {
         match self {
             Self::Never => None,

@@ -94,17 +94,7 @@ impl Backend for Poll {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         ready.clear();
         deadline::until_found(timeout, |left| {
-            if self.muted.is_empty() {
-                return self.ask(left, ready);
-            }
-            // Room to write may have come since. A look comes before the nap, which a signal may
-            // end.
-            self.unmute();
-            if self.ask(Some(Duration::ZERO), ready)? > 0 {
-                return Ok(ready.len());
-            }
-            let nap = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
-            self.ask(if self.may_miss_something() { Some(nap) } else { left }, ready)
+            if self.muted.is_empty() { self.ask(left, ready) } else { self.nap(left, ready) }
         })?;
         if !ready.is_sorted_by(|one, next| one.fd < next.fd) {
             // The array's order is that of history; what is reported must not depend on it.
@@ -137,6 +127,18 @@ impl Backend for Poll {
 }
 
 impl Poll {
+    /// A wait in which the muted have their say: room to write may come.
+    #[cold]
+    fn nap(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<usize> {
+        // A look comes before the nap, which a signal may end.
+        self.unmute();
+        if self.ask(Some(Duration::ZERO), ready)? > 0 {
+            return Ok(ready.len());
+        }
+        let nap = timeout.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+        self.ask(if self.may_miss_something() { Some(nap) } else { timeout }, ready)
+    }
+
     /// One call, and what it found.
     #[inline(always)]
     fn ask(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<usize> {
@@ -151,9 +153,12 @@ impl Poll {
         Ok(ready.len())
     }
 
+    #[inline]
     fn forget_invalid(&mut self, ready: &[Event]) {
-        for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
-            self.remove(event.fd);
+        for event in ready {
+            if event.readiness.contains(Readiness::INVALID) {
+                self.remove(event.fd);
+            }
         }
     }
 
