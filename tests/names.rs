@@ -249,6 +249,26 @@ on_both_backends! {
         assert_quiet(&mut reactor);
     }
 
+    fn the_last_to_be_tried_may_fail_before_another_has_connected<B>() {
+        let hanging = Hanging::new();
+        let (_nobody, refusing) = refusing();
+        let mut reactor = reactor::<B>();
+        let outcome = Outcome::default();
+        let both = Destination::any([hanging.address, refusing]).attempt_delay(10 * MS);
+        reactor.connect_to(both, into(&outcome));
+        let failed = |reactor: &Reactor<B>| reactor.stats().handle_close == 1;
+        while !failed(&reactor) {
+            reactor.poll(Some(LONG)).unwrap();
+        }
+        // Its turn to say that all is over, if it does not know better.
+        reactor.poll(Some(Duration::ZERO)).unwrap();
+        assert!(outcome.borrow().is_empty(), "{:?}", outcome.borrow());
+        while hanging.listener.accept().unwrap().is_some() {}
+        poll_until(&mut reactor, || !outcome.borrow().is_empty());
+        assert_eq!(peer(outcome.borrow()[0].as_ref().unwrap()), hanging.address);
+        assert_quiet(&mut reactor);
+    }
+
     /// The second of the same family would have its turn only after this one has won.
     fn the_families_take_turns<B>() {
         if has_ipv6() {
