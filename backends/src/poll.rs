@@ -311,6 +311,7 @@ fn readiness(entry: &libc::pollfd) -> Readiness {
     with_what_comes_unasked(entry, readiness)
 }
 
+/// There is a hang-up, an error, or no such descriptor.
 #[cold]
 fn with_what_comes_unasked(entry: &libc::pollfd, mut readiness: Readiness) -> Readiness {
     let has = |mask| entry.revents & mask != 0;
@@ -318,7 +319,7 @@ fn with_what_comes_unasked(entry: &libc::pollfd, mut readiness: Readiness) -> Re
     if has(libc::POLLNVAL) {
         return Readiness::INVALID;
     }
-    if wants(libc::POLLIN) && has(libc::POLLHUP | libc::POLLERR) {
+    if wants(libc::POLLIN) {
         readiness |= Readiness::READ;
     }
     if wants(libc::POLLOUT) && has(libc::POLLERR) {

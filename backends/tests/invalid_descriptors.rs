@@ -27,6 +27,7 @@ on_each_backend! {
     a_closed_number_that_is_paused_is_not_told_of_when_another_is_invalid,
     a_closed_number_that_was_removed_is_not_told_of,
     the_others_are_served_in_the_same_wait,
+    a_look_finds_it_and_the_others_in_two_rounds,
     exactly_the_closed_ones_of_many_are_invalid,
     the_highest_and_the_lowest_can_be_closed,
     all_can_be_closed,
@@ -179,6 +180,27 @@ fn the_others_are_served_in_the_same_wait<B: Backend + Default>() {
         assert_eq!(wait(&mut backend, timeout), expected, "{timeout:?}");
         assert_eq!(numbers(wait(&mut backend, timeout)), [fds[0], fds[4], fds[7]]);
     }
+}
+
+fn a_look_finds_it_and_the_others_in_two_rounds<B: Backend + Default>() {
+    let _guard = one_at_a_time();
+    let mut sockets = reserved::<B>(3);
+    let numbers = numbers_of(&sockets);
+    let mut backend = B::default();
+    numbers.iter().for_each(|fd| backend.add(*fd, READ).unwrap());
+    sockets[2].1.write_all(b"x").unwrap();
+    drop(sockets.remove(1));
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let mut position = backend.look(0, 64, &mut found).unwrap();
+        while position > 0 {
+            position = backend.look(position, 64, &mut found).unwrap();
+        }
+    }
+    let mut found: Vec<_> = found.iter().map(|event| (event.fd, event.readiness)).collect();
+    found.sort_by_key(|(fd, _)| *fd);
+    found.dedup();
+    assert_eq!(found, [(numbers[1], INVALID), (numbers[2], Readiness::READ)]);
 }
 
 fn exactly_the_closed_ones_of_many_are_invalid<B: Backend + Default>() {
