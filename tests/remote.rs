@@ -93,6 +93,8 @@ on_both_backends! {
             reactor.poll(None).unwrap();
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // What was posted last may have been found before its wake had come.
+        assert_eq!(reactor.poll(Some(Duration::ZERO)).unwrap(), 0);
         assert_quiet(&mut reactor);
         assert_eq!(count.load(Ordering::Relaxed), 4 * EACH);
     }
