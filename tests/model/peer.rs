@@ -231,24 +231,21 @@ impl Peer {
         events.set(PollFlags::POLLIN, wire.is_readable());
         events.set(PollFlags::POLLPRI, wire.has_priority());
         events.set(PollFlags::from_bits_retain(nix::libc::POLLRDHUP), wire.ended);
+        // One at a time: each of them is to come. A break comes unasked.
+        let broken = wire.gone.then(PollFlags::empty);
+        for event in events.iter().chain(broken) {
+            let mut fds = [PollFd::new(channel.as_fd(), event)];
+            let patience = PollTimeout::try_from(patience()).unwrap();
+            assert!(poll(&mut fds, patience).unwrap() > 0, "what the peer did does not come");
+        }
+        if wire.gone || wire.urgent.is_some() {
+            return;
+        }
+        // No event says that the rest of the bytes has come as well.
         let end = Instant::now() + patience();
-        loop {
-            // One event at a time: each of them is to come.
-            let all = events.iter().all(|event| {
-                let mut fds = [PollFd::new(channel.as_fd(), event)];
-                poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
-            });
-            let broken = || {
-                let mut fds = [PollFd::new(channel.as_fd(), PollFlags::empty())];
-                poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
-            };
-            let bytes = rustix::io::ioctl_fionread(channel).unwrap() as usize;
-            let all_bytes = wire.gone || wire.urgent.is_some() || bytes == wire.inbox;
-            if all && all_bytes && (!wire.gone || broken()) {
-                return;
-            }
-            assert!(Instant::now() < end, "what the peer did does not come");
-            thread::sleep(Duration::from_micros(20));
+        while rustix::io::ioctl_fionread(channel).unwrap() as usize != wire.inbox {
+            assert!(Instant::now() < end, "what the peer sent does not come");
+            thread::yield_now();
         }
     }
 }
