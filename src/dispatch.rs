@@ -92,6 +92,9 @@ impl Running<'_> {
     }
 
     /// The truth table. Each step asks anew whether the channel lives and wants the event.
+    ///
+    /// Steps that few events take are out of line: most passes find this code cold, and fetch all of
+    /// it.
     #[inline(always)]
     fn follow_the_table(&mut self, ready: Readiness) {
         if ready.contains(Readiness::INVALID) {

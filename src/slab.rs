@@ -187,7 +187,7 @@ impl Slab {
     }
 
     /// Has the number's interest asked again before the next wait.
-    #[inline(never)]
+    #[inline(never)] // Where the interest is what it was, nothing of this is needed.
     pub(crate) fn touch(&mut self, fd: RawFd) {
         let slot = &mut self.slots[fd as usize];
         if !slot.touched {

@@ -194,7 +194,8 @@ impl Map {
         }
     }
 
-    #[inline(never)]
+    /// Few channels have a timeout; the others do not carry this along.
+    #[cold]
     fn restart_later(&mut self, fd: RawFd) {
         self.active.push(fd);
     }

@@ -1,9 +1,5 @@
 //! Memory that will be needed soon.
 
-/// How much of a value is fetched, in bytes.
-#[cfg(target_arch = "x86_64")]
-const FETCHED: usize = 64;
-
 /// Has the processor fetch the beginning of `value` into its caches while it does something else.
 ///
 /// A hint: nothing happens where it cannot be given.
@@ -16,8 +12,8 @@ pub fn prefetch<T>(value: &T) {
         // SAFETY: a prefetch takes any address, and what it fetches cannot be observed.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(first);
-            // It may begin near the end of a line.
-            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(FETCHED - 1));
+            // As much as a line has, of 64 bytes; it may begin near the end of one.
+            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(63));
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

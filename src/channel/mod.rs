@@ -50,8 +50,9 @@ use traffic::Traffic;
 ///
 /// The reactor calls `handle_close` when the peer has closed and what was pushed is sent, when the
 /// connection broke (`ECONNRESET`, `EPIPE`, ...), or when
-/// [`close_when_sent`](Self::close_when_sent) is done. A send that finds the connection broken does not throw away what the peer sent before:
-/// it is read to its end first, unless reading is not wanted.
+/// [`close_when_sent`](Self::close_when_sent) is done. A send that finds the connection broken does
+/// not throw away what the peer sent before: it is read to its end first, unless reading is not
+/// wanted.
 #[repr(C)] // What every event needs comes first.
 pub struct Channel {
     /// Taken by drop and by `into_fd` alone.
@@ -126,7 +127,7 @@ bitflags! {
         const CONGESTED = 1 << 15;
         /// A flush has ended that, and the dispatcher was not told.
         const DRAINED = 1 << 16;
-        /// Something is queued.
+        /// Something is queued: what the queue itself says, at hand.
         const QUEUED = 1 << 17;
         /// What the user has suspended, as an `Interest`.
         const PAUSED = 7 << 18;
@@ -138,7 +139,7 @@ bitflags! {
         /// Those that may end the channel.
         const ENDING = Self::INPUT_ENDED.bits() | Self::INPUT_FAILED.bits()
             | Self::CLOSE_WHEN_SENT.bits();
-        /// Those that narrow down what the channel can be watched for.
+        /// Those that narrow down what the channel can be watched for; see `possible`.
         const NARROWING = Self::INPUT_ENDED.bits() | Self::OUTPUT_ENDED.bits() | Self::LOST.bits()
             | Self::CLOSE_WHEN_SENT.bits() | Self::PRIORITY_TOLD.bits()
             | Self::ACCEPT_STALLED.bits() | Self::PAUSED.bits();

@@ -166,7 +166,9 @@ impl Channel {
     #[must_use]
     #[inline]
     pub fn has_output(&self) -> bool {
-        self.has(Marks::QUEUED)
+        let queued = self.has(Marks::QUEUED);
+        debug_assert_eq!(queued, !self.out.borrow().is_empty());
+        queued
     }
 
     /// Whatever fills the queue, or takes from it, comes by here.

@@ -77,7 +77,7 @@ impl Channel {
 
     /// What the channel can be watched for, if its dispatcher wants it.
     pub(crate) fn possible(&self) -> Interest {
-        let possible = match self.state() {
+        let mut possible = match self.state() {
             State::Closed => return Interest::empty(),
             State::Unconnected if self.kind != Kind::Datagram => return Interest::empty(),
             State::Listening => Interest::READ,
@@ -86,11 +86,6 @@ impl Channel {
                 _ => Interest::all(),
             },
         };
-        if self.has(Marks::NARROWING) { self.narrowed(possible) } else { possible }
-    }
-
-    #[cold]
-    fn narrowed(&self, mut possible: Interest) -> Interest {
         if self.has(Marks::LOST | Marks::ACCEPT_STALLED) {
             return Interest::empty();
         }
@@ -103,12 +98,7 @@ impl Channel {
         if self.has(Marks::PRIORITY_TOLD) {
             possible -= Interest::PRIORITY;
         }
-        possible - self.paused()
-    }
-
-    /// What the user has suspended.
-    fn paused(&self) -> Interest {
-        self.marks.get().interest(Marks::PAUSED)
+        possible - self.marks.get().interest(Marks::PAUSED)
     }
 
     #[inline]
