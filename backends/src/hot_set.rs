@@ -52,7 +52,10 @@ impl Default for Scan {
 /// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
 /// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take
-/// almost a quarter of the time, and some 11 ms. A [pinned](Self::pin) descriptor never waits for its slice.
+/// almost a quarter of the time, and some 12 ms; or less of it, if that is enough for a round in
+/// 1 ms. A [pinned](Self::pin) descriptor never waits for its slice.
+///
+/// No more than half of them are taken for busy: when more are, each wait asks about everything.
 ///
 /// Nothing of this happens unless it pays: what it costs to try is bounded by what was saved so
 /// far, and by a small part of what is spent without it.
@@ -76,6 +79,8 @@ pub struct HotSet<B> {
     /// How many descriptors are watched for something, and how many of these are hot.
     watched: usize,
     warm: usize,
+    /// More are busy than there is room for; until members were let go so many times.
+    crowded: u8,
     /// Counts the waits; what is compared with it is never half of its range away.
     now: u16,
     /// When members that have cooled down are next looked for.
@@ -133,6 +138,10 @@ const PATIENCE: u16 = 512;
 /// The fixed cost of a system call, in looks at a descriptor.
 const CALL: usize = 8;
 
+/// So many times those that have cooled down are let go before it is tried again with who is left:
+/// the first may come in the very wait in which somebody found no room.
+const CROWDED: u8 = 2;
+
 /// How long one slice may take, in nanoseconds: about as long as one message of a busy descriptor,
 /// so that the message that has to wait for it does not take much longer than the others.
 const SLICE: f64 = 25_000.0;
@@ -148,6 +157,9 @@ const COLD_SHARE: f64 = 1.0 / 16.0;
 
 /// So many times as much while some of them turn out to be busy; but not more than half.
 const MORE: f64 = 3.8;
+
+/// But no more than it takes to look at all of them once in so long, in nanoseconds.
+const ROUND: f64 = 1_000_000.0;
 
 /// They are busy no more when so many rounds over them have found nothing: one may by chance.
 const EMPTY_ROUNDS: u32 = 4;
@@ -167,6 +179,7 @@ impl<B: Backend> HotSet<B> {
             members: Vec::new(),
             watched: 0,
             warm: 0,
+            crowded: 0,
             now: 0,
             cooling: 0,
             stays: Bet::default(),
@@ -295,22 +308,29 @@ impl<B: Backend> HotSet<B> {
             }
         } else if is_wanted {
             self.heat(fd);
-            // One that never was busy has to become so soon.
-            let (patience, trial) = (self.patience(), self.trial());
-            self.slots[fd as usize].busy = self.now.wrapping_sub(patience - trial);
         }
     }
 
-    /// Makes it hot, unless there are so many that it is not worth it anyway; or no memory.
+    /// Notes that it is busy, or likely to be soon, and makes it hot if there is room, and memory.
     fn heat(&mut self, fd: RawFd) {
-        let has_room = self.is_forced() || self.are_few(self.warm);
+        let has_room = self.is_forced() || self.are_few(self.warm + 1);
+        // One that joins has to be busy again soon.
+        let on_trial = self.now.wrapping_sub(self.patience() - self.trial());
         let slot = &mut self.slots[fd as usize];
-        slot.busy = self.now;
-        let joins = !slot.is(Flags::HOT)
-            && !slot.interest.is_empty()
-            && (has_room || slot.is(Flags::PINNED));
-        if joins && self.members.try_reserve(1).is_ok() && self.hot.add(fd, slot.interest).is_ok() {
+        if slot.is(Flags::HOT) {
+            slot.busy = self.now;
+            return;
+        }
+        if slot.interest.is_empty() {
+            return;
+        }
+        if !has_room && !slot.is(Flags::PINNED) {
+            self.crowded = CROWDED;
+            return;
+        }
+        if self.members.try_reserve(1).is_ok() && self.hot.add(fd, slot.interest).is_ok() {
             self.warm += 1;
+            slot.busy = on_trial;
             if !slot.is(Flags::LISTED) {
                 self.members.push(fd);
             }
@@ -371,8 +391,8 @@ impl<B: Backend> HotSet<B> {
         if self.is_forced() { 8 } else { PATIENCE }
     }
 
-    /// How many waits a newcomer has for becoming busy: few while so many descriptors are hot that
-    /// each wait is about all of them anyway.
+    /// How many waits one that joins has for becoming busy again: few while so many are hot that
+    /// each wait is about everything anyway.
     fn trial(&self) -> u16 {
         let part = if self.is_worth_it() { 8 } else { 64 };
         (self.patience() / part).max(1)
@@ -380,6 +400,7 @@ impl<B: Backend> HotSet<B> {
 
     fn cool_down(&mut self) {
         let patience = self.patience();
+        self.crowded = self.crowded.saturating_sub(1);
         self.cooling = self.now.wrapping_add(self.trial());
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
@@ -401,7 +422,9 @@ impl<B: Backend> HotSet<B> {
     fn is_worth_it(&self) -> bool {
         match self.scan {
             Scan::Forced { .. } => self.warm > 0,
-            _ => self.warm > 0 && self.watched >= FEW && self.are_few(self.warm),
+            _ => {
+                self.warm > 0 && self.watched >= FEW && self.crowded == 0 && self.are_few(self.warm)
+            }
         }
     }
 
@@ -428,9 +451,10 @@ impl<B: Backend> HotSet<B> {
         Ok(())
     }
 
-    /// Whether so many are few enough to be looked at alone.
+    /// Whether so many are few enough to be looked at alone. With more it would save little, and
+    /// those that do not fit would wait for their slices.
     fn are_few(&self, descriptors: usize) -> bool {
-        descriptors * 4 <= self.watched
+        descriptors * 2 <= self.watched
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
@@ -488,7 +512,9 @@ impl<B: Backend> HotSet<B> {
             }
         }
         if !ready.is_empty() {
-            self.stays.win(2.0 * all);
+            // A call that finds something costs a look at each; one that has to wait costs two.
+            let without = if self.ready_at_once.affords(all) { all } else { 2.0 * all };
+            self.stays.win(without - hot);
             self.learn(ready);
             if forced || self.owed >= LATE {
                 self.look_at_a_slice(ready)?;
@@ -533,7 +559,9 @@ impl<B: Backend> HotSet<B> {
     /// The cold ones get more of the time as long as each round over them finds something.
     fn choose_share(&mut self) {
         if self.empty_rounds == 0 {
-            self.share = (MORE * self.least_share).min(0.5).max(self.least_share);
+            let most = (MORE * self.least_share).min(0.5).max(self.least_share);
+            let round = self.slice_price * self.watched as f64;
+            self.share = (round / ROUND).clamp(self.least_share, most);
         }
         if self.position == 0 {
             self.empty_rounds += 1;

@@ -27,7 +27,9 @@ on_each_bare_backend! {
     who_is_cold_is_noticed_when_the_busy_are_quiet,
     a_look_looks_at_everything,
     a_pinned_descriptor_is_noticed_with_the_busy_ones,
-    no_more_than_a_quarter_is_hot_but_for_the_pinned,
+    no_more_than_half_are_hot_but_for_the_pinned,
+    more_than_half_are_busy_and_everyone_is_told_of,
+    who_is_found_by_chance_is_soon_cold_again,
     a_plain_scan_asks_about_everything_once,
     parts_add_up_to_everything,
 }
@@ -234,21 +236,56 @@ fn a_pinned_descriptor_is_noticed_with_the_busy_ones<B: Backend>() {
     assert_eq!(pairs.wait(), [7, MANY - 1]);
 }
 
-fn no_more_than_a_quarter_is_hot_but_for_the_pinned<B: Backend>() {
+fn no_more_than_half_are_hot_but_for_the_pinned<B: Backend>() {
     WATCHED.set(0);
     let mut pairs = Pairs::<B>::new(Scan::Adaptive);
-    // One more tells that so many are hot that it is not worth it.
-    let most = MANY + MANY / 4 + 1;
+    let most = MANY + MANY / 2;
     assert_eq!(WATCHED.get(), most, "newcomers");
     for _ in 0..3 {
         (0..MANY).for_each(|index| pairs.send(index));
         assert_eq!(pairs.wait().len(), MANY);
         assert!(WATCHED.get() <= most, "all are busy: {}", WATCHED.get());
     }
-    // The last one is hot: each fourth newcomer is.
+    // The last one is hot: each second newcomer is.
     let cold = pairs.pairs[MANY - 2].0.as_raw_fd();
     pairs.backend.pin(cold, true);
     assert_eq!(WATCHED.get(), most + 1);
+}
+
+fn more_than_half_are_busy_and_everyone_is_told_of<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    let busy = MANY / 2 + 2;
+    for step in 0..2000 {
+        // Whoever leaves makes room among the busy.
+        for index in [step % busy, (step * 7 + 1) % busy] {
+            let fd = pairs.pairs[index].0.as_raw_fd();
+            pairs.backend.remove(fd);
+            pairs.backend.add(fd, READ).unwrap();
+        }
+        (0..busy).for_each(|index| pairs.send(index));
+        assert_eq!(pairs.wait().len(), busy, "step {step}");
+    }
+    // And it is not for ever.
+    pairs.stays(2000);
+    let asked = pairs.stays(500);
+    assert!(asked < 500 * MANY / 4, "few are busy, and {asked} were asked about");
+}
+
+fn who_is_found_by_chance_is_soon_cold_again<B: Backend>() {
+    WATCHED.set(0);
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    pairs.stays(3000);
+    assert_eq!(WATCHED.get(), MANY + 1);
+    pairs.send(MANY - 1);
+    loop {
+        pairs.send(7);
+        if pairs.wait().contains(&(MANY - 1)) {
+            break;
+        }
+    }
+    assert_eq!(WATCHED.get(), MANY + 2);
+    pairs.stays(200);
+    assert_eq!(WATCHED.get(), MANY + 1);
 }
 
 fn a_plain_scan_asks_about_everything_once<B: Backend>() {
