@@ -120,6 +120,8 @@ bitflags! {
         const LISTED = 1 << 2;
         /// Hot, whether it is busy or not.
         const PINNED = 1 << 3;
+        /// Has not been busy again since it became hot.
+        const ON_TRIAL = 1 << 4;
     }
 }
 
@@ -141,6 +143,10 @@ const CALL: usize = 8;
 /// So many times those that have cooled down are let go before it is tried again with who is left:
 /// the first may come in the very wait in which somebody found no room.
 const CROWDED: u8 = 2;
+
+/// What a wait whose end comes takes longer than it was to, in nanoseconds: the kernel is in no
+/// hurry, and there are other processes.
+const OVERSLEPT: f64 = 60_000.0;
 
 /// How long one slice may take, in nanoseconds: about as long as one message of a busy descriptor,
 /// so that the message that has to wait for it does not take much longer than the others.
@@ -306,35 +312,31 @@ impl<B: Backend> HotSet<B> {
             if is_wanted {
                 slot.busy = self.now;
             }
-        } else if is_wanted {
+        } else if is_wanted && self.has_room_for_newcomers() {
             self.heat(fd);
         }
     }
 
     /// Notes that it is busy, or likely to be soon, and makes it hot if there is room, and memory.
+    /// One that joins is on trial until it is busy again.
     fn heat(&mut self, fd: RawFd) {
         let has_room = self.is_forced() || self.are_few(self.warm + 1);
-        // One that joins has to be busy again soon.
-        let on_trial = self.now.wrapping_sub(self.patience() - self.trial());
         let slot = &mut self.slots[fd as usize];
-        if slot.is(Flags::HOT) {
-            slot.busy = self.now;
-            return;
-        }
-        if slot.interest.is_empty() {
+        slot.busy = self.now;
+        if slot.is(Flags::HOT) || slot.interest.is_empty() {
+            slot.flags -= Flags::ON_TRIAL;
             return;
         }
         if !has_room && !slot.is(Flags::PINNED) {
             self.crowded = CROWDED;
             return;
         }
-        if self.members.try_reserve(1).is_ok() && self.hot.add(fd, slot.interest).is_ok() {
+        if reserve(&mut self.members, 1).is_ok() && self.hot.add(fd, slot.interest).is_ok() {
             self.warm += 1;
-            slot.busy = on_trial;
             if !slot.is(Flags::LISTED) {
                 self.members.push(fd);
             }
-            slot.flags |= Flags::HOT | Flags::LISTED;
+            slot.flags |= Flags::HOT | Flags::LISTED | Flags::ON_TRIAL;
         }
     }
 
@@ -391,7 +393,7 @@ impl<B: Backend> HotSet<B> {
         if self.is_forced() { 8 } else { PATIENCE }
     }
 
-    /// How many waits one that joins has for becoming busy again: few while so many are hot that
+    /// How many waits one on trial has for becoming busy again: few while so many are hot that
     /// each wait is about everything anyway.
     fn trial(&self) -> u16 {
         let part = if self.is_worth_it() { 8 } else { 64 };
@@ -399,12 +401,13 @@ impl<B: Backend> HotSet<B> {
     }
 
     fn cool_down(&mut self) {
-        let patience = self.patience();
+        let (patience, trial) = (self.patience(), self.trial());
+        self.cooling = self.now.wrapping_add(trial);
         self.crowded = self.crowded.saturating_sub(1);
-        self.cooling = self.now.wrapping_add(self.trial());
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
+            let patience = if slot.is(Flags::ON_TRIAL) { trial } else { patience };
             if !slot.is(Flags::PINNED) && self.now.wrapping_sub(slot.busy) as i16 > patience as i16
             {
                 self.cool(fd);
@@ -455,6 +458,11 @@ impl<B: Backend> HotSet<B> {
     /// those that do not fit would wait for their slices.
     fn are_few(&self, descriptors: usize) -> bool {
         descriptors * 2 <= self.watched
+    }
+
+    /// They leave some for those that are found busy.
+    fn has_room_for_newcomers(&self) -> bool {
+        self.is_forced() || self.are_few(2 * (self.warm + 1))
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
@@ -508,13 +516,11 @@ impl<B: Backend> HotSet<B> {
             if forced || patience.as_nanos() as f64 > hot {
                 self.hot.wait(Some(patience), ready)?;
                 self.ready_at_once_in_hot.earn(hot);
-                stake += patience.as_nanos() as f64;
+                stake += patience.as_nanos() as f64 + OVERSLEPT;
             }
         }
         if !ready.is_empty() {
-            // A call that finds something costs a look at each; one that has to wait costs two.
-            let without = if self.ready_at_once.affords(all) { all } else { 2.0 * all };
-            self.stays.win(without - hot);
+            self.stays.win(all - hot);
             self.learn(ready);
             if forced || self.owed >= LATE {
                 self.look_at_a_slice(ready)?;
