@@ -1,8 +1,8 @@
 //! One batch: the truth table from readiness to callbacks.
 
 use crate::{
-    Channel, Context, Dispatcher, Interest, Key, State, Stats, diagnostics::diagnose, map::Map,
-    running::Running,
+    Channel, Context, Interest, Key, State, Stats, diagnostics::diagnose, interest::Served,
+    map::Map, running::Running,
 };
 use asyncore_backends::{Event, Readiness};
 use std::io;
@@ -55,7 +55,7 @@ pub(crate) fn tell(
     map: &mut Map,
     key: Key,
     counter: impl FnOnce(&mut Stats) -> &mut u64,
-    callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
+    callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> io::Result<()>,
 ) {
     let Some(mut running) = Running::take(map, key) else { return };
     if running.channel().state() != State::Closed {
@@ -111,7 +111,7 @@ impl Running<'_> {
                 self.close(Some(nix::Error::EPIPE.into()));
             } else {
                 self.map.stats.handle_read += 1;
-                self.call(|dispatcher, cx| dispatcher.handle_read(cx));
+                self.call_and_ask(|dispatcher, cx| dispatcher.read(cx));
             }
         }
         if self.wants(ready, Interest::WRITE) {
@@ -154,7 +154,7 @@ impl Running<'_> {
             }
         } else {
             self.map.stats.handle_write += 1;
-            self.call(|dispatcher, cx| dispatcher.handle_write(cx));
+            self.call_and_ask(|dispatcher, cx| dispatcher.write(cx));
         }
     }
 
@@ -201,11 +201,17 @@ impl Running<'_> {
     }
 
     #[inline(always)]
-    fn call(
-        &mut self,
-        callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
-    ) {
+    fn call(&mut self, callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> io::Result<()>) {
         let result = self.run(callback);
+        self.settle(result);
+    }
+
+    #[inline(always)]
+    fn call_and_ask(
+        &mut self,
+        callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> io::Result<Interest>,
+    ) {
+        let result = self.run(callback).map(|interest| self.known(interest));
         self.settle(result);
     }
 

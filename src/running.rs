@@ -1,10 +1,13 @@
 //! Taken out and put back: the one channel whose dispatcher is running.
 
 use crate::{
-    Channel, Context, Dispatcher, Interest, Key, State, diagnostics::diagnose, map::Map,
+    Channel, Context, Interest, Key, State, diagnostics::diagnose, interest::Served, map::Map,
     slab::Occupant,
 };
-use std::{io, os::fd::RawFd};
+use std::os::fd::RawFd;
+
+/// From the beginning, until `finish`.
+const PRESENT: &str = "the occupant is here until it is put back";
 
 /// A channel and its dispatcher out of their slot, which stays theirs.
 ///
@@ -68,14 +71,19 @@ impl<'m> Running<'m> {
         self.channel().is_over(|| self.interest().contains(Interest::READ))
     }
 
+    /// This is what it wants.
+    pub(crate) fn known(&mut self, interest: Interest) {
+        self.known = Some(interest);
+    }
+
     /// Runs one callback.
     #[inline(always)]
-    pub(crate) fn run(
+    pub(crate) fn run<R>(
         &mut self,
-        callback: impl FnOnce(&mut dyn Dispatcher, &mut Context<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+        callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> R,
+    ) -> R {
         self.changed();
-        let Some(occupant) = &mut self.occupant else { return Ok(()) };
+        let occupant = self.occupant.as_mut().expect(PRESENT);
         let Occupant { channel, dispatcher } = &mut **occupant;
         let mut cx = Context::new(self.map, channel, self.key);
         callback(&mut **dispatcher, &mut cx)
@@ -123,7 +131,7 @@ impl<'m> Running<'m> {
     }
 
     fn occupant(&self) -> &Occupant {
-        self.occupant.as_ref().expect("the occupant is here until finish")
+        self.occupant.as_ref().expect(PRESENT)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Slots indexed by descriptor number: which channel has the number now, and what the
 //! backend knows of it.
 
-use crate::{Channel, Dispatcher, Interest, Key};
+use crate::{Channel, Interest, Key, interest::Served};
 use std::{
     collections::TryReserveError,
     os::fd::RawFd,
@@ -9,10 +9,9 @@ use std::{
 };
 
 /// A channel and its dispatcher. The channel is dropped first.
-#[derive(Debug)]
 pub(crate) struct Occupant {
     pub(crate) channel: Channel,
-    pub(crate) dispatcher: Box<dyn Dispatcher>,
+    pub(crate) dispatcher: Box<dyn Served>,
 }
 
 #[derive(Default)]
