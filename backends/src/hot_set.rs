@@ -164,7 +164,7 @@ const COLD_SHARE: f64 = 1.0 / 16.0;
 /// So many times as much while some of them turn out to be busy; but not more than half.
 const MORE: f64 = 3.8;
 
-/// But no more than it takes to look at all of them once in so long, in nanoseconds.
+/// But no more of it than a round over all of them in so long takes, in nanoseconds.
 const ROUND: f64 = 1_000_000.0;
 
 /// They are busy no more when so many rounds over them have found nothing: one may by chance.
@@ -203,10 +203,11 @@ impl<B: Backend> HotSet<B> {
     /// Sets how much of the time is spent on looking at those that are not busy, while others are:
     /// a sixteenth unless set, and between a hundredth and nine tenths.
     ///
-    /// It is more, but not more than half, while such looks find something.
+    /// It is more, but not more than half, while such looks find something. What is no number changes
+    /// nothing.
     #[must_use]
     pub fn with_cold_share(self, share: f64) -> Self {
-        let share = share.clamp(0.01, 0.9);
+        let share = if share.is_nan() { self.least_share } else { share.clamp(0.01, 0.9) };
         Self { least_share: share, share, ..self }
     }
 

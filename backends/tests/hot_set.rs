@@ -25,6 +25,7 @@ on_each_bare_backend! {
     it_follows_every_change_between_moving_and_staying,
     who_is_cold_is_noticed_while_others_are_busy,
     who_is_cold_is_noticed_when_the_busy_are_quiet,
+    a_share_that_is_no_number_changes_nothing,
     a_look_looks_at_everything,
     a_pinned_descriptor_is_noticed_with_the_busy_ones,
     no_more_than_half_are_hot_but_for_the_pinned,
@@ -138,6 +139,16 @@ impl<B: Backend> Pairs<B> {
         })
     }
 
+    /// The same one is ready again and again, until a look at the others tells of `cold`.
+    fn finds(&mut self, cold: usize) {
+        loop {
+            self.send(7);
+            if self.wait().contains(&cold) {
+                return;
+            }
+        }
+    }
+
     /// It is another one each time.
     fn moves(&mut self, waits: usize) -> usize {
         asked_in(|| {
@@ -200,12 +211,7 @@ fn who_is_cold_is_noticed_while_others_are_busy<B: Backend>() {
     let mut pairs = Pairs::<B>::new(Scan::Adaptive);
     pairs.stays(3000);
     pairs.send(MANY - 1);
-    loop {
-        pairs.send(7);
-        if pairs.wait().contains(&(MANY - 1)) {
-            break;
-        }
-    }
+    pairs.finds(MANY - 1);
 }
 
 fn who_is_cold_is_noticed_when_the_busy_are_quiet<B: Backend>() {
@@ -215,6 +221,15 @@ fn who_is_cold_is_noticed_when_the_busy_are_quiet<B: Backend>() {
         pairs.send(MANY - 1);
         assert_eq!(pairs.wait(), [MANY - 1]);
     }
+}
+
+fn a_share_that_is_no_number_changes_nothing<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Forced { slice: 1 });
+    pairs.backend = std::mem::take(&mut pairs.backend).with_cold_share(f64::NAN);
+    pairs.stays(100);
+    pairs.send(0);
+    // It is found in a slice, and from then on the others get more of the time.
+    pairs.finds(0);
 }
 
 fn a_look_looks_at_everything<B: Backend>() {
@@ -277,12 +292,7 @@ fn who_is_found_by_chance_is_soon_cold_again<B: Backend>() {
     pairs.stays(3000);
     assert_eq!(WATCHED.get(), MANY + 1);
     pairs.send(MANY - 1);
-    loop {
-        pairs.send(7);
-        if pairs.wait().contains(&(MANY - 1)) {
-            break;
-        }
-    }
+    pairs.finds(MANY - 1);
     assert_eq!(WATCHED.get(), MANY + 2);
     pairs.stays(200);
     assert_eq!(WATCHED.get(), MANY + 1);
