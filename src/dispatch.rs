@@ -93,8 +93,8 @@ impl Running<'_> {
 
     /// The truth table. Each step asks anew whether the channel lives and wants the event.
     ///
-    /// Steps that few events take are out of line: most passes find this code cold, and fetch all of
-    /// it.
+    /// Steps that few events take are out of line: most passes find this code cold, and would fetch
+    /// them as well.
     #[inline(always)]
     fn follow_the_table(&mut self, ready: Readiness) {
         if ready.contains(Readiness::INVALID) {
@@ -209,9 +209,9 @@ impl Running<'_> {
     #[inline(always)]
     fn call_and_ask(
         &mut self,
-        callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> io::Result<Interest>,
+        callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> io::Result<Option<Interest>>,
     ) {
-        let result = self.run(callback).map(|interest| self.known(interest));
+        let result = self.run(callback).map(|answer| self.note(answer));
         self.settle(result);
     }
 

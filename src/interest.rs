@@ -1,4 +1,5 @@
-//! What a channel is watched for: what its state allows, and its dispatcher wants.
+//! What a channel is watched for: what its state allows, and its dispatcher wants, who is asked after
+//! each callback.
 
 use crate::{Channel, Context, Dispatcher, Interest, State, slab::Occupant};
 use std::io;
@@ -16,47 +17,44 @@ impl Occupant {
 
 /// A dispatcher as the reactor calls it.
 ///
-/// A system call makes the processor forget where virtual calls go, so that each of them is a wrong
-/// guess: one that reads or writes asks the dispatcher what it wants now before it returns.
+/// After a system call a processor often mispredicts where a virtual call goes. So the callbacks of
+/// every message are one virtual call with the question that follows them.
 pub(crate) trait Served: Dispatcher {
-    /// `handle_read`, and what the channel is to be watched for then.
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Interest>;
+    /// `handle_read`; then, unless the channel may be over, what it is to be watched for.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>>;
 
-    /// `handle_write`, and what the channel is to be watched for then.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Interest>;
+    /// `handle_write`, likewise.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>>;
 
     /// What the channel is to be watched for.
     fn interest(&self, channel: &Channel) -> Interest;
 }
 
 impl<D: Dispatcher> Served for D {
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Interest> {
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>> {
         self.handle_read(cx)?;
-        Ok(interest(self, cx))
+        Ok(interest_of_usual(self, cx))
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Interest> {
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>> {
         self.handle_write(cx)?;
-        Ok(interest(self, cx))
+        Ok(interest_of_usual(self, cx))
     }
 
     fn interest(&self, channel: &Channel) -> Interest {
-        interest(self, channel)
+        if channel.is_plain() {
+            ask(self, channel, Interest::all(), Interest::empty())
+        } else {
+            ask(self, channel, channel.possible(), channel.required())
+        }
     }
 }
 
+/// Only if nothing has happened that comes first.
 #[inline]
-fn interest(dispatcher: &impl Dispatcher, channel: &Channel) -> Interest {
-    if channel.is_plain() {
-        ask(dispatcher, channel, Interest::all(), Interest::empty())
-    } else {
-        ask_an_unusual_one(dispatcher, channel)
-    }
-}
-
-#[cold]
-fn ask_an_unusual_one(dispatcher: &impl Dispatcher, channel: &Channel) -> Interest {
-    ask(dispatcher, channel, channel.possible(), channel.required())
+fn interest_of_usual(dispatcher: &impl Dispatcher, channel: &Channel) -> Option<Interest> {
+    let is_usual = channel.is_plain() && !channel.may_be_over();
+    is_usual.then(|| ask(dispatcher, channel, Interest::all(), Interest::empty()))
 }
 
 #[inline]

@@ -6,7 +6,6 @@ use crate::{
 };
 use std::os::fd::RawFd;
 
-/// From the beginning, until `finish`.
 const PRESENT: &str = "the occupant is here until it is put back";
 
 /// A channel and its dispatcher out of their slot, which stays theirs.
@@ -71,9 +70,9 @@ impl<'m> Running<'m> {
         self.channel().is_over(|| self.interest().contains(Interest::READ))
     }
 
-    /// This is what it wants.
-    pub(crate) fn known(&mut self, interest: Interest) {
-        self.known = Some(interest);
+    /// It was asked after the callback; or not.
+    pub(crate) fn note(&mut self, answer: Option<Interest>) {
+        self.known = answer;
     }
 
     /// Runs one callback.

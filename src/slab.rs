@@ -186,7 +186,7 @@ impl Slab {
     }
 
     /// Has the number's interest asked again before the next wait.
-    #[inline(never)] // Where the interest is what it was, nothing of this is needed.
+    #[inline(never)] // Most callbacks change no interest.
     pub(crate) fn touch(&mut self, fd: RawFd) {
         let slot = &mut self.slots[fd as usize];
         if !slot.touched {

@@ -194,7 +194,7 @@ impl Map {
         }
     }
 
-    /// Few channels have a timeout; the others do not carry this along.
+    /// Out of line, because few channels have a timeout.
     #[cold]
     fn restart_later(&mut self, fd: RawFd) {
         self.active.push(fd);

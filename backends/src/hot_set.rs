@@ -52,13 +52,14 @@ impl Default for Scan {
 /// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
 /// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take
-/// almost a quarter of the time, and some 12 ms; or less of it, if that is enough for a round in
-/// 1 ms. A [pinned](Self::pin) descriptor never waits for its slice.
+/// almost a quarter of the time, and some 12 ms; but no more than a round in each millisecond takes. A [pinned](Self::pin) descriptor never waits for its slice.
 ///
-/// No more than half of them are taken for busy: when more are, each wait asks about everything.
+/// No more than half of all descriptors are taken for busy: when more are, each wait asks about
+/// everything.
 ///
 /// Nothing of this happens unless it pays: what it costs to try is bounded by what was saved so
-/// far, and by a small part of what is spent without it.
+/// far, and by a small part of what is spent without it; what a try costs more is made up for before
+/// the next.
 ///
 /// A wait with timeout 0 always looks at everything.
 #[derive(Debug)]
@@ -79,7 +80,8 @@ pub struct HotSet<B> {
     /// How many descriptors are watched for something, and how many of these are hot.
     watched: usize,
     warm: usize,
-    /// More are busy than there is room for; until members were let go so many times.
+    /// Not 0: more are busy than there is room for, or were before members were last let go. So
+    /// many times they are let go before the hot ones are looked at alone again.
     crowded: u8,
     /// Counts the waits; what is compared with it is never half of its range away.
     now: u16,
@@ -140,11 +142,11 @@ const PATIENCE: u16 = 512;
 /// The fixed cost of a system call, in looks at a descriptor.
 const CALL: usize = 8;
 
-/// So many times those that have cooled down are let go before it is tried again with who is left:
-/// the first may come in the very wait in which somebody found no room.
+/// How many times members are let go before those that are left are looked at alone again: the
+/// first time may be in the very wait in which somebody found no room.
 const CROWDED: u8 = 2;
 
-/// What a wait whose end comes takes longer than it was to, in nanoseconds: the kernel is in no
+/// How much later than asked a wait ends that finds nothing, in nanoseconds: the kernel is in no
 /// hurry, and there are other processes.
 const OVERSLEPT: f64 = 60_000.0;
 
@@ -161,10 +163,11 @@ const LATE: f64 = 4.0 * SLICE;
 /// So much of the time that goes by is owed to the cold ones, unless set.
 const COLD_SHARE: f64 = 1.0 / 16.0;
 
-/// So many times as much while some of them turn out to be busy; but not more than half.
+/// The cold ones' share is so many times as large while some of them turn out to be busy; but not
+/// more than half.
 const MORE: f64 = 3.8;
 
-/// But no more of it than a round over all of them in so long takes, in nanoseconds.
+/// Nor is it then larger than what a round over all of them in so long takes, in nanoseconds.
 const ROUND: f64 = 1_000_000.0;
 
 /// They are busy no more when so many rounds over them have found nothing: one may by chance.
@@ -313,13 +316,16 @@ impl<B: Backend> HotSet<B> {
             if is_wanted {
                 slot.busy = self.now;
             }
-        } else if is_wanted && self.has_room_for_newcomers() {
+        } else if is_wanted && (slot.is(Flags::PINNED) || self.has_room_for_newcomers()) {
             self.heat(fd);
+            // One that never was busy has to become so soon.
+            let (patience, trial) = (self.patience(), self.trial());
+            self.slots[fd as usize].busy = self.now.wrapping_sub(patience - trial);
         }
     }
 
     /// Notes that it is busy, or likely to be soon, and makes it hot if there is room, and memory.
-    /// One that joins is on trial until it is busy again.
+    /// One that joins is on trial until it is busy again: while room is scarce, it has to be so soon.
     fn heat(&mut self, fd: RawFd) {
         let has_room = self.is_forced() || self.are_few(self.warm + 1);
         let slot = &mut self.slots[fd as usize];
@@ -329,6 +335,9 @@ impl<B: Backend> HotSet<B> {
             return;
         }
         if !has_room && !slot.is(Flags::PINNED) {
+            if self.crowded == 0 {
+                self.cooling = self.now;
+            }
             self.crowded = CROWDED;
             return;
         }
@@ -394,8 +403,8 @@ impl<B: Backend> HotSet<B> {
         if self.is_forced() { 8 } else { PATIENCE }
     }
 
-    /// How many waits one on trial has for becoming busy again: few while so many are hot that
-    /// each wait is about everything anyway.
+    /// How many waits one on trial has for becoming busy: few while so many are hot that each wait
+    /// is about everything anyway.
     fn trial(&self) -> u16 {
         let part = if self.is_worth_it() { 8 } else { 64 };
         (self.patience() / part).max(1)
@@ -405,10 +414,11 @@ impl<B: Backend> HotSet<B> {
         let (patience, trial) = (self.patience(), self.trial());
         self.cooling = self.now.wrapping_add(trial);
         self.crowded = self.crowded.saturating_sub(1);
+        let scarce = !self.has_room_for_newcomers();
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
-            let patience = if slot.is(Flags::ON_TRIAL) { trial } else { patience };
+            let patience = if scarce && slot.is(Flags::ON_TRIAL) { trial } else { patience };
             if !slot.is(Flags::PINNED) && self.now.wrapping_sub(slot.busy) as i16 > patience as i16
             {
                 self.cool(fd);
@@ -461,9 +471,9 @@ impl<B: Backend> HotSet<B> {
         descriptors * 2 <= self.watched
     }
 
-    /// They leave some for those that are found busy.
+    /// Newcomers leave some room for those that are found busy.
     fn has_room_for_newcomers(&self) -> bool {
-        self.is_forced() || self.are_few(2 * (self.warm + 1))
+        self.is_forced() || (self.warm + 1) * 4 <= self.watched
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
@@ -517,7 +527,9 @@ impl<B: Backend> HotSet<B> {
             if forced || patience.as_nanos() as f64 > hot {
                 self.hot.wait(Some(patience), ready)?;
                 self.ready_at_once_in_hot.earn(hot);
-                stake += patience.as_nanos() as f64 + OVERSLEPT;
+                if timeout != Some(patience) {
+                    stake += patience.as_nanos() as f64 + OVERSLEPT;
+                }
             }
         }
         if !ready.is_empty() {

@@ -21,6 +21,7 @@ use std::{
 
 on_each_bare_backend! {
     the_busy_few_are_found_without_asking_about_the_others,
+    the_busy_few_may_take_turns,
     activity_that_moves_costs_no_more_than_without,
     it_follows_every_change_between_moving_and_staying,
     who_is_cold_is_noticed_while_others_are_busy,
@@ -30,7 +31,7 @@ on_each_bare_backend! {
     a_pinned_descriptor_is_noticed_with_the_busy_ones,
     no_more_than_half_are_hot_but_for_the_pinned,
     more_than_half_are_busy_and_everyone_is_told_of,
-    who_is_found_by_chance_is_soon_cold_again,
+    who_is_found_by_chance_is_cold_again_in_time,
     a_plain_scan_asks_about_everything_once,
     parts_add_up_to_everything,
 }
@@ -93,7 +94,7 @@ struct Pairs<B> {
     ready: Vec<Event>,
 }
 
-const MANY: usize = 400;
+const MANY: usize = 800;
 
 /// No test waits longer than this for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -149,11 +150,16 @@ impl<B: Backend> Pairs<B> {
         }
     }
 
-    /// It is another one each time.
+    /// It is another one each time, of all.
     fn moves(&mut self, waits: usize) -> usize {
+        self.takes_turns(MANY, waits)
+    }
+
+    /// It is another one each time, of so many.
+    fn takes_turns(&mut self, of: usize, waits: usize) -> usize {
         asked_in(|| {
             for step in 0..waits {
-                let index = step * 7 % MANY;
+                let index = step * 7 % of;
                 self.send(index);
                 assert_eq!(self.wait(), [index]);
             }
@@ -166,6 +172,14 @@ fn the_busy_few_are_found_without_asking_about_the_others<B: Backend>() {
     pairs.stays(2000);
     let asked = pairs.stays(2000);
     assert!(asked < 2000 * MANY / 8, "{asked} were asked about");
+}
+
+fn the_busy_few_may_take_turns<B: Backend>() {
+    let mut pairs = Pairs::<B>::new(Scan::Adaptive);
+    pairs.takes_turns(MANY / 5, 3000);
+    let asked = pairs.takes_turns(MANY / 5, 2000);
+    // A fifth of all is asked about each time, twice where it waits.
+    assert!(asked < 2000 * MANY / 2, "{asked} were asked about");
 }
 
 fn activity_that_moves_costs_no_more_than_without<B: Backend>() {
@@ -261,10 +275,18 @@ fn no_more_than_half_are_hot_but_for_the_pinned<B: Backend>() {
         assert_eq!(pairs.wait().len(), MANY);
         assert_eq!(WATCHED.get(), most, "all are busy");
     }
-    // The last one is hot: each fourth newcomer is.
-    let cold = pairs.pairs[MANY - 2].0.as_raw_fd();
-    pairs.backend.pin(cold, true);
-    assert_eq!(WATCHED.get(), most + 1);
+    for (ours, _) in &pairs.pairs {
+        pairs.backend.pin(ours.as_raw_fd(), true);
+    }
+    assert_eq!(WATCHED.get(), 2 * MANY);
+    // Also one that comes to be wanted when there is no room.
+    let pinned = pairs.pairs[7].0.as_raw_fd();
+    pairs.backend.remove(pinned);
+    pairs.backend.add(pinned, Interest::empty()).unwrap();
+    pairs.backend.pin(pinned, true);
+    assert_eq!(WATCHED.get(), 2 * MANY - 1);
+    pairs.backend.modify(pinned, READ);
+    assert_eq!(WATCHED.get(), 2 * MANY);
 }
 
 fn more_than_half_are_busy_and_everyone_is_told_of<B: Backend>() {
@@ -286,16 +308,27 @@ fn more_than_half_are_busy_and_everyone_is_told_of<B: Backend>() {
     assert!(asked < 500 * MANY / 4, "few are busy, and {asked} were asked about");
 }
 
-fn who_is_found_by_chance_is_soon_cold_again<B: Backend>() {
+fn who_is_found_by_chance_is_cold_again_in_time<B: Backend>() {
     WATCHED.set(0);
     let mut pairs = Pairs::<B>::new(Scan::Adaptive);
-    pairs.stays(3000);
-    assert_eq!(WATCHED.get(), MANY + 1);
-    pairs.send(MANY - 1);
-    pairs.finds(MANY - 1);
-    assert_eq!(WATCHED.get(), MANY + 2);
-    pairs.stays(200);
-    assert_eq!(WATCHED.get(), MANY + 1);
+    // While there is room, in 512 waits; while there is little, in 64; and a few more.
+    for (busy, patience) in [(1, 700), (MANY / 4, 150)] {
+        let wait = |pairs: &mut Pairs<B>| {
+            (0..busy).for_each(|index| pairs.send(index));
+            pairs.wait()
+        };
+        for _ in 0..1100 {
+            wait(&mut pairs);
+        }
+        assert_eq!(WATCHED.get(), MANY + busy);
+        pairs.send(MANY - 1);
+        while !wait(&mut pairs).contains(&(MANY - 1)) {}
+        assert_eq!(WATCHED.get(), MANY + busy + 1);
+        for _ in 0..patience {
+            wait(&mut pairs);
+        }
+        assert_eq!(WATCHED.get(), MANY + busy, "{busy} are busy");
+    }
 }
 
 fn a_plain_scan_asks_about_everything_once<B: Backend>() {

@@ -124,8 +124,14 @@ impl Channel {
     /// Whether the time for `handle_close` has come; `reads` says whether reading is wanted.
     #[inline]
     pub(crate) fn is_over(&self, reads: impl FnOnce() -> bool) -> bool {
-        // Most often nothing has happened that could end it.
-        (self.has(Marks::ENDING) || self.failure.get().is_some()) && self.has_ended(reads)
+        // Most often it is not.
+        self.may_be_over() && self.has_ended(reads)
+    }
+
+    /// Whether something has happened that could end it.
+    #[inline]
+    pub(crate) fn may_be_over(&self) -> bool {
+        self.has(Marks::ENDING) || self.failure.get().is_some()
     }
 
     #[cold]

@@ -236,7 +236,13 @@ impl Peer {
         for event in events.iter().chain(broken) {
             let mut fds = [PollFd::new(channel.as_fd(), event)];
             let patience = PollTimeout::try_from(patience()).unwrap();
-            assert!(poll(&mut fds, patience).unwrap() > 0, "what the peer did does not come");
+            let count = loop {
+                match poll(&mut fds, patience) {
+                    Err(Errno::EINTR) => {}
+                    result => break result.unwrap(),
+                }
+            };
+            assert!(count > 0, "what the peer did does not come");
         }
         if wire.gone || wire.urgent.is_some() {
             return;
