@@ -52,7 +52,9 @@ impl Default for Scan {
 /// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
 /// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take
-/// almost a quarter of the time, and some 12 ms; but no more than a round in each millisecond takes. A [pinned](Self::pin) descriptor never waits for its slice.
+/// almost a quarter of the time, and some 12 ms; but no more than a round in each millisecond takes.
+/// A [pinned](Self::pin) descriptor never waits for its slice. A new one does only while more than
+/// a quarter of all descriptors are busy.
 ///
 /// No more than half of all descriptors are taken for busy: when more are, each wait asks about
 /// everything.
