@@ -53,8 +53,7 @@ impl Default for Scan {
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
 /// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take
 /// almost a quarter of the time, and some 12 ms; but no more than a round in each millisecond takes.
-/// A [pinned](Self::pin) descriptor never waits for its slice. A new one does only while more than
-/// a quarter of all descriptors are busy.
+/// A [pinned](Self::pin) descriptor never waits for its slice.
 ///
 /// No more than half of all descriptors are taken for busy: when more are, each wait asks about
 /// everything.
@@ -318,7 +317,7 @@ impl<B: Backend> HotSet<B> {
             if is_wanted {
                 slot.busy = self.now;
             }
-        } else if is_wanted && (slot.is(Flags::PINNED) || self.has_room_for_newcomers()) {
+        } else if is_wanted {
             self.heat(fd);
             // One that never was busy has to become so soon.
             let (patience, trial) = (self.patience(), self.trial());
@@ -416,7 +415,7 @@ impl<B: Backend> HotSet<B> {
         let (patience, trial) = (self.patience(), self.trial());
         self.cooling = self.now.wrapping_add(trial);
         self.crowded = self.crowded.saturating_sub(1);
-        let scarce = !self.has_room_for_newcomers();
+        let scarce = self.room_is_scarce();
         let mut members = std::mem::take(&mut self.members);
         members.retain(|&fd| {
             let slot = self.slots[fd as usize];
@@ -473,9 +472,9 @@ impl<B: Backend> HotSet<B> {
         descriptors * 2 <= self.watched
     }
 
-    /// Newcomers leave some room for those that are found busy.
-    fn has_room_for_newcomers(&self) -> bool {
-        self.is_forced() || (self.warm + 1) * 4 <= self.watched
+    /// Whether half of the room is taken.
+    fn room_is_scarce(&self) -> bool {
+        !self.is_forced() && !self.are_few(2 * (self.warm + 1))
     }
 
     fn cost(&self, descriptors: usize) -> f64 {
