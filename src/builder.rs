@@ -63,8 +63,9 @@ impl<B: Backend> Builder<B> {
     /// It is what bounds the time until such a channel is served: a round over all of them takes as
     /// long as to ask about each (some 0.3 µs), divided by this share. While one round in a few finds
     /// one that is ready, the share is up to 3.8 times as large, but not for that more than half, nor
-    /// more than a round in 1 ms takes. Listeners, the remote handle and
-    /// [urgent](crate::Channel::set_urgent) channels do not wait for it.
+    /// more than is needed for a round in 1 ms, or in ten times as long as it takes to ask about all at
+    /// once. Listeners, the remote handle and [urgent](crate::Channel::set_urgent) channels do not
+    /// wait for it.
     ///
     /// Of no use when more than half of the channels are busy: then each pass asks about all of them.
     pub fn cold_share(mut self, share: f64) -> Self {

@@ -1,7 +1,9 @@
 //! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
 //! activity, and not the number of descriptors.
 
-use crate::{Backend, Calls, Event, Interest, Readiness, bet::Bet, check_fd, reserve};
+use crate::{
+    Backend, Calls, Event, Interest, Readiness, bet::Bet, check_fd, cold_share::ColdShare, reserve,
+};
 use bitflags::bitflags;
 use std::{
     io,
@@ -51,8 +53,9 @@ impl Default for Scan {
 /// What is not busy is noticed later than it would be. While others keep the loop busy, a
 /// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
-/// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take
-/// almost a quarter of the time, and some 12 ms; but no more than a round in each millisecond takes.
+/// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take as
+/// much as a round needs that ends in ten times as long as one look at everything, or in 1 ms: some
+/// 10 ms for 8000 descriptors, and almost a quarter of the time at the most.
 /// A [pinned](Self::pin) descriptor never waits for its slice.
 ///
 /// No more than half of all descriptors are taken for busy: when more are, each wait asks about
@@ -70,11 +73,8 @@ pub struct HotSet<B> {
     /// The busy ones, once more.
     hot: B,
     scan: Scan,
-    /// So much of the time that goes by is owed to the cold ones: at the least, and now.
-    least_share: f64,
-    share: f64,
-    /// How many rounds over the cold ones in a row have found nothing, with the one under way.
-    empty_rounds: u32,
+    /// So much of the time that goes by is owed to the cold ones.
+    cold_share: ColdShare,
     slots: Vec<Slot>,
     /// The members of `hot`, in no order; those that were removed since are still listed.
     members: Vec<RawFd>,
@@ -161,19 +161,6 @@ const MOST_IN_SLICE: usize = 1024;
 /// The cold ones wait for a moment in which the busy ones are quiet, until they are owed so much.
 const LATE: f64 = 4.0 * SLICE;
 
-/// So much of the time that goes by is owed to the cold ones, unless set.
-const COLD_SHARE: f64 = 1.0 / 16.0;
-
-/// The cold ones' share is so many times as large while some of them turn out to be busy; but not
-/// more than half.
-const MORE: f64 = 3.8;
-
-/// Nor is it then larger than what a round over all of them in so long takes, in nanoseconds.
-const ROUND: f64 = 1_000_000.0;
-
-/// They are busy no more when so many rounds over them have found nothing: one may by chance.
-const EMPTY_ROUNDS: u32 = 4;
-
 impl<B: Backend> HotSet<B> {
     /// Takes over a backend that watches nothing yet.
     #[must_use]
@@ -182,9 +169,7 @@ impl<B: Backend> HotSet<B> {
             all: backend,
             hot: B::default(),
             scan,
-            least_share: COLD_SHARE,
-            share: COLD_SHARE,
-            empty_rounds: EMPTY_ROUNDS,
+            cold_share: ColdShare::default(),
             slots: Vec::new(),
             members: Vec::new(),
             watched: 0,
@@ -210,9 +195,9 @@ impl<B: Backend> HotSet<B> {
     /// It is more, but not more than half, while such looks find something. What is no number changes
     /// nothing.
     #[must_use]
-    pub fn with_cold_share(self, share: f64) -> Self {
-        let share = if share.is_nan() { self.least_share } else { share.clamp(0.01, 0.9) };
-        Self { least_share: share, share, ..self }
+    pub fn with_cold_share(mut self, share: f64) -> Self {
+        self.cold_share.set_least(share);
+        self
     }
 
     /// Keeps a watched descriptor in the hot set, busy or not: a listener, a wake-up.
@@ -497,7 +482,7 @@ impl<B: Backend> HotSet<B> {
         let begun = Instant::now();
         if let Some(last) = self.last {
             let passed = begun.duration_since(last).as_nanos() as f64;
-            self.owed = (self.owed + passed * self.share).min(2.0 * LATE);
+            self.owed = (self.owed + self.cold_share.of(passed)).min(2.0 * LATE);
         }
         self.last = Some(begun);
 
@@ -561,34 +546,20 @@ impl<B: Backend> HotSet<B> {
                 || event.readiness.contains(Readiness::INVALID)
         });
         self.learn(&found);
-        if !found.is_empty() {
-            self.empty_rounds = 0;
+        let found_some = !found.is_empty();
+        if found_some {
             ready.extend(&found);
             ready.sort_unstable_by_key(|event| event.fd);
             found.clear();
         }
         self.found = found;
         self.position = result?;
-        self.choose_share();
         let spent = begun.elapsed().as_nanos() as f64;
         self.owed -= spent;
         learn_price(&mut self.slice_price, spent, most);
+        let (round, look) = (self.slice_price * self.watched as f64, self.cost(self.watched));
+        self.cold_share.settle(found_some, self.position == 0, round, look);
         Ok(())
-    }
-
-    /// The cold ones get more of the time as long as each round over them finds something.
-    fn choose_share(&mut self) {
-        if self.empty_rounds == 0 {
-            let most = (MORE * self.least_share).min(0.5).max(self.least_share);
-            let round = self.slice_price * self.watched as f64;
-            self.share = (round / ROUND).clamp(self.least_share, most);
-        }
-        if self.position == 0 {
-            self.empty_rounds += 1;
-            if self.empty_rounds > EMPTY_ROUNDS {
-                self.share = self.least_share;
-            }
-        }
     }
 
     fn wait_for_all(

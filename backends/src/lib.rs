@@ -44,6 +44,7 @@
 mod accept;
 mod bet;
 mod calls;
+mod cold_share;
 mod deadline;
 #[cfg(feature = "select")]
 mod fd_set;
