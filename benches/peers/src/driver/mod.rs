@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     /// A look: 3 short rounds
     #[arg(long)]
     quick: bool,
-    /// How many rounds; 7 unless given
+    /// How many rounds; 15 unless given
     #[arg(long)]
     rounds: Option<usize>,
     /// How long a round of one peer takes samples, in milliseconds; 100 unless given
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 7 }).max(1)
+        self.rounds.unwrap_or(if self.quick { 3 } else { 15 }).max(1)
     }
 
     pub(crate) fn ms(&self) -> u64 {
