@@ -64,6 +64,11 @@ impl FdSet {
         self.words[index]
     }
 
+    /// Whether there is a member in these words.
+    pub(crate) fn has_any(&self, words: Range<usize>) -> bool {
+        self.words[words].iter().fold(0, |all, word| all | word) != 0
+    }
+
     /// How many words there is room for.
     pub(crate) fn capacity(&self) -> usize {
         self.words.len()

@@ -33,6 +33,9 @@ const FLAGS: [(Interest, Readiness); 3] = [
     (Interest::PRIORITY, Readiness::PRIORITY),
 ];
 
+/// How many words of an answer are passed over at once, if all are empty.
+const AT_ONCE: usize = 8;
+
 impl Select {
     /// A backend that watches nothing yet.
     #[must_use]
@@ -195,24 +198,41 @@ impl Select {
 
     /// Translates the `count` bits of these words that are true.
     fn collect(&self, words: Range<usize>, mut count: usize, ready: &mut Vec<Event>) {
-        for index in words {
-            if count == 0 {
-                break;
-            }
-            // The kernel was not asked about an empty set, so that its answer is an old one.
-            let words: [_; 3] = std::array::from_fn(|set| match self.members[set] {
-                0 => 0,
-                _ => self.answer[set].word(index),
-            });
-            for fd in members(index, words[0] | words[1] | words[2]) {
-                let mut readiness = Readiness::empty();
-                for (word, (_, flag)) in words.iter().zip(FLAGS) {
-                    readiness.set(flag, word & bit_of(fd) != 0);
+        let mut next = words.start;
+        while count > 0 && next < words.end {
+            let some = next..words.end.min(next + AT_ONCE);
+            next = some.end;
+            if self.asked_about().any(|set| self.answer[set].has_any(some.clone())) {
+                for index in some {
+                    count = count.saturating_sub(self.collect_word(index, ready));
                 }
-                count = count.saturating_sub(readiness.iter().count());
-                ready.push(Event { fd, readiness });
             }
         }
+    }
+
+    /// Returns how many bits were true.
+    #[inline]
+    fn collect_word(&self, index: usize, ready: &mut Vec<Event>) -> usize {
+        let mut words = [0; 3];
+        for set in self.asked_about() {
+            words[set] = self.answer[set].word(index);
+        }
+        let mut count = 0;
+        for fd in members(index, words[0] | words[1] | words[2]) {
+            let mut readiness = Readiness::empty();
+            for (word, (_, flag)) in words.iter().zip(FLAGS) {
+                let is_ready = word & bit_of(fd) != 0;
+                readiness.set(flag, is_ready);
+                count += usize::from(is_ready);
+            }
+            ready.push(Event { fd, readiness });
+        }
+        count
+    }
+
+    /// The sets that have members. The kernel is not asked about the others, whose answers are old.
+    fn asked_about(&self) -> impl Iterator<Item = usize> {
+        (0..3).filter(|&set| self.members[set] > 0)
     }
 
     /// Whether the highest descriptor is still set though its turn never came.
