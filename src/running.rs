@@ -97,8 +97,9 @@ impl<'m> Running<'m> {
         let interest = self.interest();
         let Some(occupant) = self.occupant.take() else { return };
         self.map.note_activity(self.key.fd, &occupant.channel);
+        let news = occupant.channel.take_urgency_change();
         match self.map.slab.put_back(self.key, occupant) {
-            Ok(registered) if registered == Some(interest) => {}
+            Ok(registered) if registered == Some(interest) && !news => {}
             Ok(_) => self.map.slab.touch(self.key.fd),
             Err(occupant) => self.map.lose(self.key, occupant),
         }

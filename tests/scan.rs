@@ -5,7 +5,7 @@ mod common;
 use asyncore::{Backend, Channel, Context, Dispatcher, Reactor, Scan};
 use common::{Log, PATIENCE, Probe, on_both_backends};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
@@ -73,6 +73,23 @@ impl Dispatcher for Client {
     }
 }
 
+/// Counts how often it was served, and is urgent from the first time on.
+struct Caller {
+    served: Rc<Cell<usize>>,
+}
+
+impl Dispatcher for Caller {
+    fn writable(&self, _: &Channel) -> bool {
+        false
+    }
+
+    fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.served.set(self.served.get() + 1);
+        cx.set_urgent(true);
+        cx.recv(&mut [0]).map(drop)
+    }
+}
+
 const ONE: Scan = Scan::Forced { slice: 1 };
 
 on_both_backends! {
@@ -89,6 +106,24 @@ on_both_backends! {
         crowd.passes(100);
         crowd.quiet[20].write_all(b"hello").unwrap();
         assert_eq!(crowd.passes(1), ["the twentieth.read hello"]);
+    }
+
+    fn who_becomes_urgent_in_a_callback_is_so_from_then_on<B>() {
+        let mut crowd = Crowd::<B>::new(ONE, None);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let served = Rc::default();
+        let caller = Caller { served: Rc::clone(&served) };
+        crowd.reactor.add_channel(Channel::new(ours).unwrap(), caller).unwrap();
+        theirs.write_all(b"x").unwrap();
+        crowd.passes(128);
+        assert_eq!(served.get(), 1);
+        // Whichever of two words of numbers it is in: not by the slice that is its turn.
+        for parity in 0..2 {
+            crowd.passes(100 + parity);
+            theirs.write_all(b"x").unwrap();
+            crowd.passes(1);
+            assert_eq!(served.get(), 2 + parity);
+        }
     }
 
     fn a_listener_accepts_in_the_same_pass<B>() {

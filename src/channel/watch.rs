@@ -33,15 +33,23 @@ impl Channel {
     /// Each one makes every pass a little dearer: see
     /// [`Builder::cold_share`](crate::Builder::cold_share).
     pub fn set_urgent(&self, on: bool) {
-        if on {
-            self.mark(Marks::URGENT);
-        } else {
-            self.unmark(Marks::URGENT);
+        if on != self.has(Marks::URGENT) {
+            self.marks.set((self.marks.get() ^ Marks::URGENT) | Marks::URGENCY_CHANGED);
         }
     }
 
     pub(crate) fn is_urgent(&self) -> bool {
         self.has(Marks::URGENT) || self.state() == State::Listening
+    }
+
+    /// Whether that has changed since this was last asked.
+    #[inline]
+    pub(crate) fn take_urgency_change(&self) -> bool {
+        let news = self.has(Marks::URGENCY_CHANGED);
+        if news {
+            self.unmark(Marks::URGENCY_CHANGED);
+        }
+        news
     }
 
     /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
