@@ -5,8 +5,8 @@
 pub(crate) struct ColdShare {
     least: f64,
     now: f64,
-    /// How many rounds over them have ended since one was found ready, or since the beginning:
-    /// nobody is known to be quiet then.
+    /// How many rounds over them have ended since one was found ready. At the beginning nobody is
+    /// known to be quiet, and they get some rounds as well.
     quiet_rounds: u32,
 }
 
@@ -23,10 +23,11 @@ const LOOKS: f64 = 10.0;
 
 /// They are busy no more when so many rounds have found nobody: one may by chance.
 const QUIET_ROUNDS: u32 = 5;
+const FIRST_ROUNDS: u32 = 2;
 
 impl Default for ColdShare {
     fn default() -> Self {
-        Self { least: LEAST, now: LEAST, quiet_rounds: 0 }
+        Self { least: LEAST, now: LEAST, quiet_rounds: QUIET_ROUNDS - FIRST_ROUNDS }
     }
 }
 
@@ -76,8 +77,8 @@ mod tests {
     #[test]
     fn it_is_larger_until_some_rounds_have_found_nobody() {
         let mut share = ColdShare::default();
-        for _ in 0..2 {
-            for _ in 1..QUIET_ROUNDS {
+        for rounds in [FIRST_ROUNDS, QUIET_ROUNDS, QUIET_ROUNDS] {
+            for _ in 1..rounds {
                 share.settle(false, false, LOOK, LOOK);
                 assert_eq!(after_round(&mut share, false, LOOK, LOOK), 0.1);
             }
