@@ -13,16 +13,18 @@ pub(crate) struct ColdShare {
 /// Unless set.
 const LEAST: f64 = 1.0 / 16.0;
 
-/// It is so many times as large while some turn out to be busy; but not more than half.
+/// It is up to so many times as large while some turn out to be busy; but not more than half.
 const MORE: f64 = 3.8;
 
 /// Nor is it more than what a round over all of them needs that ends in so long, in nanoseconds, or
-/// in as long as so many looks at everything: without rounds they would wait for one look.
+/// in as long as so many looks at everything. Were everything looked at each time, they would wait
+/// for one such look.
 const ROUND: f64 = 1_000_000.0;
 const LOOKS: f64 = 10.0;
 
-/// They are busy no more when so many rounds have found nobody: one may by chance.
+/// They are busy no more when so many rounds have found nobody: a single one may by chance.
 const QUIET_ROUNDS: u32 = 5;
+/// Or the first ones so many.
 const FIRST_ROUNDS: u32 = 2;
 
 impl Default for ColdShare {
@@ -84,7 +86,7 @@ mod tests {
             }
             assert_eq!(after_round(&mut share, false, LOOK, LOOK), LEAST);
             assert_eq!(after_round(&mut share, false, LOOK, LOOK), LEAST);
-            share.settle(true, false, LOOK, LOOK);
+            assert_eq!(after_round(&mut share, true, LOOK, LOOK), 0.1);
         }
     }
 

@@ -53,10 +53,10 @@ impl Default for Scan {
 /// What is not busy is noticed later than it would be. While others keep the loop busy, a
 /// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
 /// that a round over all the others takes sixteen times as long as to ask about each of them: some
-/// 40 ms for 8000 descriptors. As long as one round in a few finds one of them ready, they take as
-/// much as a round needs that ends in ten times as long as one look at everything, or in 1 ms: some
-/// 10 ms for 8000 descriptors, and almost a quarter of the time at the most.
-/// A [pinned](Self::pin) descriptor never waits for its slice.
+/// 40 ms for 8000 descriptors. In the first two rounds, and as long as one round in a few finds one
+/// of them ready, they take more, up to almost a quarter: as much as a round needs that ends in 1 ms,
+/// or in ten times as long as one look at everything if that is longer. For 8000 descriptors a round
+/// takes some 10 ms then. A [pinned](Self::pin) descriptor never waits for its slice.
 ///
 /// No more than half of all descriptors are taken for busy: when more are, each wait asks about
 /// everything.
@@ -81,7 +81,7 @@ pub struct HotSet<B> {
     /// How many descriptors are watched for something, and how many of these are hot.
     watched: usize,
     warm: usize,
-    /// Not 0: more are busy than there is room for, or were before members were last let go. So
+    /// Not 0: more are busy or new than there is room for, or were before members were last let go. So
     /// many times they are let go before the hot ones are looked at alone again.
     crowded: u8,
     /// Counts the waits; what is compared with it is never half of its range away.
@@ -192,8 +192,8 @@ impl<B: Backend> HotSet<B> {
     /// Sets how much of the time is spent on looking at those that are not busy, while others are:
     /// a sixteenth unless set, and between a hundredth and nine tenths.
     ///
-    /// It is more, but not more than half, while such looks find something. What is no number changes
-    /// nothing.
+    /// It is more while such looks find something, and at first, but for that not raised above half.
+    /// What is no number changes nothing.
     #[must_use]
     pub fn with_cold_share(mut self, share: f64) -> Self {
         self.cold_share.set_least(share);
@@ -304,7 +304,8 @@ impl<B: Backend> HotSet<B> {
             }
         } else if is_wanted {
             self.heat(fd);
-            // One that never was busy has to become so soon.
+            // One that never was busy has to become so soon; or, while room is scarce, before members
+            // are next let go.
             let (patience, trial) = (self.patience(), self.trial());
             self.slots[fd as usize].busy = self.now.wrapping_sub(patience - trial);
         }

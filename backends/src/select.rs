@@ -204,7 +204,10 @@ impl Select {
             next = some.end;
             if self.asked_about().any(|set| self.answer[set].has_any(some.clone())) {
                 for index in some {
-                    count = count.saturating_sub(self.collect_word(index, ready));
+                    // What the kernel did not look at comes last, and is as it was asked.
+                    if count > 0 {
+                        count = count.saturating_sub(self.collect_word(index, ready));
+                    }
                 }
             }
         }

@@ -26,7 +26,6 @@ on_each_bare_backend! {
     it_follows_every_change_between_moving_and_staying,
     who_is_cold_is_noticed_while_others_are_busy,
     who_is_cold_is_noticed_when_the_busy_are_quiet,
-    a_share_that_is_no_number_changes_nothing,
     a_look_looks_at_everything,
     a_pinned_descriptor_is_noticed_with_the_busy_ones,
     no_more_than_half_are_hot_but_for_the_pinned,
@@ -235,15 +234,6 @@ fn who_is_cold_is_noticed_when_the_busy_are_quiet<B: Backend>() {
         pairs.send(MANY - 1);
         assert_eq!(pairs.wait(), [MANY - 1]);
     }
-}
-
-fn a_share_that_is_no_number_changes_nothing<B: Backend>() {
-    let mut pairs = Pairs::<B>::new(Scan::Forced { slice: 1 });
-    pairs.backend = std::mem::take(&mut pairs.backend).with_cold_share(f64::NAN);
-    pairs.stays(100);
-    pairs.send(0);
-    // It is found in a slice, and from then on the others get more of the time.
-    pairs.finds(0);
 }
 
 fn a_look_looks_at_everything<B: Backend>() {

@@ -47,6 +47,15 @@ mod on_linux {
     }
 }
 
+#[cfg(target_os = "linux")]
+mod just_beyond {
+    use super::*;
+    on_each_bare_backend! {
+        the_first_beyond_the_table_are_invalid_once,
+        a_look_calls_none_beyond_the_table_ready,
+    }
+}
+
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
@@ -350,6 +359,52 @@ where
     let expected = [(fds[0], Readiness::WRITE), (fds[1], INVALID), (far, INVALID)];
     assert_eq!(probe(&mut backend), expected);
     assert_eq!(probe(&mut backend), [(fds[0], Readiness::WRITE)]);
+}
+
+/// Runs `test` in a child, with the size of the process's table, which is as small as it can be.
+#[cfg(target_os = "linux")]
+fn beside_the_end_of_the_table<B: Backend>(name: &str, test: impl FnOnce(RawFd)) {
+    let _guard = one_at_a_time();
+    in_a_child(&format!("just_beyond::{}::{name}", B::NAME), || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let size = size.trim().parse().unwrap();
+        if size < 512 {
+            test(size);
+        } else {
+            eprintln!("left out: a table of {size} ends too far from the numbers in use");
+        }
+    });
+}
+
+/// The kernel does not look at them, and leaves them in the answer of `select` as they were asked.
+#[cfg(target_os = "linux")]
+fn the_first_beyond_the_table_are_invalid_once<B: Backend + Default>() {
+    beside_the_end_of_the_table::<B>("the_first_beyond_the_table_are_invalid_once", |first| {
+        let (a, _b) = pair();
+        for others in [&[first, first + 1][..], &[first, beyond_the_table()]] {
+            let mut backend: B = watching(&a, WRITE);
+            others.iter().for_each(|fd| backend.add(*fd, READ).unwrap());
+            let expected =
+                [(a.as_raw_fd(), Readiness::WRITE), (others[0], INVALID), (others[1], INVALID)];
+            assert_eq!(probe(&mut backend), expected);
+            assert_eq!(probe(&mut backend), expected[..1]);
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+fn a_look_calls_none_beyond_the_table_ready<B: Backend + Default>() {
+    beside_the_end_of_the_table::<B>("a_look_calls_none_beyond_the_table_ready", |first| {
+        let (a, _b) = pair();
+        let mut backend: B = watching(&a, WRITE);
+        backend.add(first, READ).unwrap();
+        let mut found = Vec::new();
+        backend.look(0, 64, &mut found).unwrap();
+        found.retain(|event| event.readiness != INVALID);
+        let found: Vec<_> = found.iter().map(|event| (event.fd, event.readiness)).collect();
+        assert_eq!(found, [(a.as_raw_fd(), Readiness::WRITE)]);
+    });
 }
 
 /// select cannot know before: the kernel does not look at it, and no owned descriptor is there.

@@ -42,7 +42,7 @@ impl Channel {
         self.has(Marks::URGENT) || self.state() == State::Listening
     }
 
-    /// Whether that has changed since this was last asked.
+    /// Whether [`set_urgent`](Self::set_urgent) has changed anything since this was last asked.
     #[inline]
     pub(crate) fn take_urgency_change(&self) -> bool {
         let news = self.has(Marks::URGENCY_CHANGED);
@@ -68,7 +68,7 @@ impl Channel {
     /// Joins a reactor, and forgets what another one, or another dispatcher, did not handle.
     pub(crate) fn start_afresh(&self, now: Time) {
         let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
-        self.unmark(of_before | Marks::ACCEPT_STALLED | Marks::UNHANDLED);
+        self.unmark(of_before | Marks::ACCEPT_STALLED | Marks::UNHANDLED | Marks::URGENCY_CHANGED);
         self.mark(Marks::ACTIVE);
         self.set_timer(None);
         self.join(now);

@@ -199,10 +199,9 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
         "\nOf {}, {met} are met, {at_the_limit} are at the limit, and {} are missed.\n\n\
          At the limit: every descriptor has to be asked about in every call, so that no reactor \
          can beat the bare loop, which misses the target too, and we are within 5 % of it. In \
-         sparse, where most are idle, the limit is bare epoll, which is busy with the messages \
-         alone. In the cascade the first watched \
-         descriptor is the one that is ready, so that a call which may block queues nowhere, and a \
-         probe before it saves nothing.\n",
+         sparse with 9000 idle ones the limit is bare epoll, which is busy with the messages alone. \
+         In the cascade the first watched descriptor is the one that is ready, so that a call which \
+         may block queues nowhere, and a probe before it saves nothing.\n",
         judgements.len(),
         judgements.len() - met - at_the_limit,
     )
