@@ -126,7 +126,7 @@ fn noise_is_no_crossover() {
 
 fn findings_in_words() {
     let words = |of| finding(&points(of)).replace('\u{a0}', " ");
-    assert_eq!(words(&[(10, "1"), (20, "1.5?")]), "no difference within the noise at every size");
+    assert_eq!(words(&[(10, "1"), (20, "1.5?")]), "no difference beyond the noise at every size");
     assert_eq!(
         words(&[(10, "0.8"), (20, "0.5")]),
         "select is faster at every size (poll takes 25 to 100 % more)"
@@ -134,12 +134,12 @@ fn findings_in_words() {
     assert_eq!(
         words(&[(10, "1.25"), (100, "1.1"), (1000, "1"), (10_000, "1")]),
         "poll is faster up to 100 (select takes 10 to 25 % more); \
-         no difference within the noise from 1000 on"
+         no difference beyond the noise from 1000 on"
     );
     assert_eq!(
         words(&[(10, "2"), (100, "1"), (1000, "0.5"), (15_000, "0.8")]),
-        "poll below about 100, select above; poll is faster up to 10 (select takes 100 % more); \
-         no difference within the noise at 100; \
+        "poll below about 100, select above; poll is faster at 10 (select takes 100 % more); \
+         no difference beyond the noise at 100; \
          select is faster from 1000 on (poll takes 25 to 100 % more)"
     );
     assert_eq!(words(&[]), "");

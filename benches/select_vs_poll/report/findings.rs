@@ -48,13 +48,13 @@ pub(crate) fn finding(points: &[(usize, Comparison)]) -> String {
         let (from, to) = (thousands(stretch.from), thousands(stretch.to));
         let range = match index {
             0 if ends(index) => "at every size".to_owned(),
-            0 => format!("up to {to}"),
             _ if ends(index) => format!("from {from} on"),
             _ if from == to => format!("at {from}"),
+            0 => format!("up to {to}"),
             _ => format!("from {from} to {to}"),
         };
         match stretch.faster {
-            Faster::Neither => format!("no difference within the noise {range}"),
+            Faster::Neither => format!("no difference beyond the noise {range}"),
             faster => format!("{} is faster {range} ({})", name(faster), margin(stretch)),
         }
     });
@@ -124,26 +124,32 @@ pub(crate) fn time(nanoseconds: f64) -> String {
 /// What to take, for the kinds of program that there are.
 pub(crate) fn advice(series: &[Series]) -> Vec<Advice> {
     type Chosen = fn(&Series, &Point) -> bool;
-    let kinds: [(&'static str, Chosen); 4] = [
-        ("A client, or a server with up to 100 connections", |series, point| {
-            is_plain(series) && series.scenario.numbers == Numbers::Low && point.descriptors <= 100
+    let kinds: [(&'static str, Chosen); 6] = [
+        ("A program with up to 20 descriptors", |series, point| {
+            is_low_and_plain(series) && point.descriptors <= 20
+        }),
+        ("A server with 50 to 500 connections", |series, point| {
+            is_low_and_plain(series) && (50..=500).contains(&point.descriptors)
         }),
         ("A server with a thousand connections or more, each call about all of them", {
+            |series, point| is_low_and_plain(series) && point.descriptors >= 1000
+        }),
+        ("The same with the default, Scan::Adaptive, and one of them busy", {
             |series, point| {
-                is_plain(series)
+                !is_plain(series)
                     && series.scenario.numbers == Numbers::Low
                     && point.descriptors >= 1000
             }
         }),
-        ("The same with the default scan, few of them busy: most calls about those alone", {
-            |series, point| !is_plain(series) && point.descriptors >= 1000
-        }),
-        ("A program that watches a few descriptors of the many that it has open", {
+        ("A program that watches up to 100 descriptors of the thousands that it has open", {
             |series, point| {
                 is_plain(series)
                     && series.scenario.numbers != Numbers::Low
-                    && point.descriptors <= 1000
+                    && point.descriptors <= 100
             }
+        }),
+        ("A program that turns write interest on and off all the time", {
+            |series, _| series.scenario.group == Group::Toggle
         }),
     ];
     let of_reactor = || series.iter().filter(|series| series.scenario.group != Group::Kernel);
@@ -159,12 +165,19 @@ pub(crate) fn advice(series: &[Series]) -> Vec<Advice> {
         let apart = time(Figure::of(apart).median);
         let (take, because) = if mean > 1.0 + NEGLIGIBLE {
             let (mean, most) = (more(mean), more(most));
-            ("poll", format!("select takes {mean} more on average, at most {most}; {apart} a pass"))
+            (
+                "poll",
+                format!("select takes {mean} more on average, at most {most}; {apart} in a pass"),
+            )
         } else if mean < 1.0 / (1.0 + NEGLIGIBLE) {
             let (mean, most) = (more(1.0 / mean), more(1.0 / least));
-            ("select", format!("poll takes {mean} more on average, at most {most}; {apart} a pass"))
+            (
+                "select",
+                format!("poll takes {mean} more on average, at most {most}; {apart} in a pass"),
+            )
         } else {
-            ("either", format!("on average the two are less than {} apart", more(1.0 + NEGLIGIBLE)))
+            let (mean, most) = (more(1.0 + NEGLIGIBLE), more(most.max(1.0 / least)));
+            ("either", format!("the two are less than {mean} apart on average, at most {most}"))
         };
         Some(Advice { program, take, because })
     });
@@ -173,6 +186,10 @@ pub(crate) fn advice(series: &[Series]) -> Vec<Advice> {
 
 fn is_plain(series: &Series) -> bool {
     series.scenario.group != Group::DefaultScan
+}
+
+fn is_low_and_plain(series: &Series) -> bool {
+    is_plain(series) && series.scenario.numbers == Numbers::Low
 }
 
 /// What is within the noise counts as equal, so that no advice comes from it.

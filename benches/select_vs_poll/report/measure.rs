@@ -4,7 +4,7 @@ use super::{
     plan::{Extent, Task, Work},
     work::{Arena, LAPS, Run},
 };
-use asyncore::{Poll, Select};
+use asyncore::{Backend, Poll, Select};
 use std::{
     io,
     sync::atomic::{AtomicBool, Ordering},
@@ -19,8 +19,9 @@ pub(crate) struct Round {
 }
 
 /// Measures one task. Each round has both backends in it, so that what else the machine does hits
-/// both; who is first alternates. Each has sockets of its own, so that where they happen to lie in
-/// the kernel's memory is no property of the task. Ends early if it is interrupted.
+/// both; who is first alternates. Each has new sockets in each round, so that where they happen to
+/// lie in the kernel's memory is no property of the task: of two that share theirs, the second may
+/// take a fifth longer, or less. Ends early if it is interrupted.
 pub(crate) fn measure(
     task: Task,
     extent: &Extent,
@@ -32,14 +33,13 @@ pub(crate) fn measure(
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
-        let mut arena = Arena::open(task, pace.delay)?;
         let (poll, select);
         if round % 2 == 0 {
-            poll = arena.run(Poll::new(), pace.passes)?;
-            select = arena.run(Select::new(), pace.passes)?;
+            poll = pace.run(task, Poll::new())?;
+            select = pace.run(task, Select::new())?;
         } else {
-            select = arena.run(Select::new(), pace.passes)?;
-            poll = arena.run(Poll::new(), pace.passes)?;
+            select = pace.run(task, Select::new())?;
+            poll = pace.run(task, Poll::new())?;
         }
         check(task, &poll, &select)?;
         rounds.push(Round { poll, select });
@@ -74,6 +74,11 @@ impl Pace {
         }
         let passes = task.time(extent).as_nanos() as f64 / pass / LAPS as f64;
         Ok(Self { passes: passes.clamp(1.0, 2000.0) as u64, delay })
+    }
+
+    /// One backend, on sockets of its own.
+    fn run<B: Backend>(&self, task: Task, backend: B) -> io::Result<Run> {
+        Arena::open(task, self.delay)?.run(backend, self.passes)
     }
 }
 

@@ -253,7 +253,7 @@ impl Task {
         let laps = LAPS as u32;
         let run = self.time(extent).max(pass * laps) * (laps + 1) / laps;
         let warm_up = pass * work::warm_up(self.scenario.scan()) as u32;
-        ((run + warm_up) * 2 + open) * (extent.rounds as u32 + 1)
+        (run + warm_up + open) * 2 * (extent.rounds as u32 + 1)
     }
 }
 

@@ -14,7 +14,8 @@ const THEME: &str = include_str!("theme.css");
 const STYLE: &str = include_str!("plot.css");
 
 /// The scenarios that the overview shows.
-const OVERVIEW: [&str; 5] = ["ready-1", "ready-all", "sleep-low", "place-high", "place-scattered"];
+const OVERVIEW: [&str; 6] =
+    ["ready-1", "ready-all", "sleep-low", "place-high", "place-scattered", "default-low"];
 
 /// For a wide window, and for a narrow one.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +95,7 @@ pub(crate) fn scenario(series: &Series) -> Option<Document> {
     let unit = series.scenario.group.unit();
     plot.text("note", (left, top - 12.0), "start", &format!("time of a {unit}"));
     plot.text("poll", (right - 68.0, top - 12.0), "end", "● poll");
-    plot.text("select", (right, top - 12.0), "end", "■ select");
+    plot.text("select", (right, top - 12.0), "end", "□ select");
     for tick in times.ticks() {
         plot.line("grid", (left, times.at(tick)), (right, times.at(tick)));
         plot.text("tick", (left - 6.0, times.at(tick) + 4.0), "end", &decade(tick));
@@ -349,7 +350,10 @@ fn marker(shape: usize, (x, y): (f64, f64)) -> Path {
         1 => format!("M{} {}h{}v{}h-{}Z", x - r, y - r, 2.0 * r, 2.0 * r, 2.0 * r),
         2 => format!("M{x} {}l{} {}h-{}Z", y - r - 1.0, r + 1.0, 2.0 * r, 2.0 * r + 2.0),
         3 => format!("M{x} {}l{r} {r}l-{r} {r}l-{r} -{r}Z", y - r),
-        _ => format!("M{x} {}l{} -{}h-{}Z", y + r + 1.0, r + 1.0, 2.0 * r, 2.0 * r + 2.0),
+        4 => format!("M{x} {}l{} -{}h-{}Z", y + r + 1.0, r + 1.0, 2.0 * r, 2.0 * r + 2.0),
+        _ => {
+            format!("M{} {y}h{}M{x} {}v{}", x - r - 1.0, 2.0 * r + 2.0, y - r - 1.0, 2.0 * r + 2.0)
+        }
     };
     Path::new().set("d", path)
 }

@@ -45,7 +45,7 @@ impl Figure {
 pub(crate) enum Faster {
     Poll,
     Select,
-    /// No difference within the noise.
+    /// No difference beyond the noise.
     Neither,
 }
 
