@@ -4,6 +4,14 @@
 use crate::{Channel, Context, Dispatcher, Interest, State, slab::Occupant};
 use std::io;
 
+/// How a channel is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) interest: Interest,
+    /// Whether it is looked at in every pass.
+    pub(crate) urgent: bool,
+}
+
 impl Occupant {
     /// Asks `readable` and `writable`, where the answer matters.
     ///

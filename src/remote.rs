@@ -61,6 +61,7 @@ impl Remote {
     pub(crate) fn new() -> io::Result<(Self, Channel, impl Dispatcher)> {
         let (reader, writer) = UnixStream::pair()?;
         let channel = Channel::new(reader)?;
+        channel.set_urgent(true);
         let shared = Arc::new(Shared {
             writer: Channel::new(writer)?.into_fd()?,
             woken: AtomicBool::new(false),

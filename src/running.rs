@@ -1,7 +1,10 @@
 //! Taken out and put back: the one channel whose dispatcher is running.
 
 use crate::{
-    Channel, Context, Interest, Key, State, diagnostics::diagnose, interest::Served, map::Map,
+    Channel, Context, Interest, Key, State,
+    diagnostics::diagnose,
+    interest::{Served, Watch},
+    map::Map,
     slab::Occupant,
 };
 use std::os::fd::RawFd;
@@ -52,11 +55,16 @@ impl<'m> Running<'m> {
         }
     }
 
-    /// Asks it now.
-    pub(crate) fn ask(&mut self) -> Interest {
-        let interest = self.occupant().interest();
-        self.known = Some(interest);
-        interest
+    /// How it is to be watched; it is asked now.
+    pub(crate) fn ask(&mut self) -> Watch {
+        self.known = Some(self.occupant().interest());
+        self.wanted()
+    }
+
+    /// How it is to be watched.
+    #[inline]
+    fn wanted(&self) -> Watch {
+        Watch { interest: self.interest(), urgent: self.channel().is_urgent() }
     }
 
     /// Something has happened to the channel: it has to be asked again what it wants.
@@ -94,12 +102,11 @@ impl<'m> Running<'m> {
         if self.channel().state() == State::Closed {
             return self.let_go();
         }
-        let interest = self.interest();
+        let wanted = self.wanted();
         let Some(occupant) = self.occupant.take() else { return };
         self.map.note_activity(self.key.fd, &occupant.channel);
-        let news = occupant.channel.take_urgency_change();
         match self.map.slab.put_back(self.key, occupant) {
-            Ok(registered) if registered == Some(interest) && !news => {}
+            Ok(registered) if registered == Some(wanted) => {}
             Ok(_) => self.map.slab.touch(self.key.fd),
             Err(occupant) => self.map.lose(self.key, occupant),
         }

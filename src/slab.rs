@@ -1,7 +1,10 @@
 //! Slots indexed by descriptor number: which channel has the number now, and what the
 //! backend knows of it.
 
-use crate::{Channel, Interest, Key, interest::Served};
+use crate::{
+    Channel, Interest, Key,
+    interest::{Served, Watch},
+};
 use std::{
     collections::TryReserveError,
     os::fd::RawFd,
@@ -20,9 +23,9 @@ struct Slot {
     generation: u64,
     /// `None` while the slot is vacant, or while the occupant is taken out to run.
     occupant: Option<Box<Occupant>>,
-    /// What the backend watches this number for. It outlives the occupant: the backend knows
+    /// How the backend watches this number. It outlives the occupant: the backend knows
     /// numbers only, and hears of a change just before the next wait.
-    registered: Option<Interest>,
+    registered: Option<Watch>,
     /// Whether the number is listed in `touched`.
     touched: bool,
 }
@@ -118,7 +121,7 @@ impl Slab {
         if slot.generation >= newcomers {
             return None;
         }
-        let known = slot.registered.filter(|_| !slot.touched);
+        let known = slot.registered.filter(|_| !slot.touched).map(|watch| watch.interest);
         let key = Key::new(fd, self.reactor, slot.generation);
         Some((key, slot.occupant.take()?, known))
     }
@@ -131,13 +134,13 @@ impl Slab {
         }
     }
 
-    /// Puts the occupant back after a run, and tells what the backend watches it for; or returns it
-    /// if the slot is not its own any more.
+    /// Puts the occupant back after a run, and tells how the backend watches it; or returns it if
+    /// the slot is not its own any more.
     pub(crate) fn put_back(
         &mut self,
         key: Key,
         occupant: Box<Occupant>,
-    ) -> Result<Option<Interest>, Box<Occupant>> {
+    ) -> Result<Option<Watch>, Box<Occupant>> {
         let Some(slot) = self.slot_mut(key) else { return Err(occupant) };
         slot.occupant = Some(occupant);
         Ok(slot.registered)
@@ -226,8 +229,8 @@ impl Slab {
         self.touch(fd);
     }
 
-    /// What the backend watches the number for.
-    pub(crate) fn registered(&mut self, fd: RawFd) -> &mut Option<Interest> {
+    /// How the backend watches the number.
+    pub(crate) fn registered(&mut self, fd: RawFd) -> &mut Option<Watch> {
         &mut self.slots[fd as usize].registered
     }
 

@@ -1,6 +1,6 @@
 //! Before a wait: what was touched is asked what it wants, and the backend hears of it.
 
-use crate::{Interest, State, map::Map, running::Running};
+use crate::{State, interest::Watch, map::Map, running::Running};
 use asyncore_backends::{Backend, HotSet};
 use std::{io, os::fd::RawFd};
 
@@ -22,42 +22,39 @@ impl Map {
         }
         self.slab.sort_touched();
         while let Some(fd) = self.slab.next_touched() {
-            let asked = self.ask(fd);
+            let wanted = self.ask(fd);
             let registered = self.slab.registered(fd);
-            let wanted = asked.map(|asked| asked.interest);
             match (*registered, wanted) {
-                (None, Some(interest)) => {
-                    if let Err(error) = backend.add(fd, interest) {
+                (None, Some(watch)) => {
+                    if let Err(error) = backend.add(fd, watch.interest) {
                         self.slab.touch(fd);
                         return Err(error);
                     }
                 }
                 (Some(_), None) => backend.remove(fd),
-                (Some(before), Some(interest)) if before != interest => {
-                    backend.modify(fd, interest);
+                (Some(before), Some(watch)) if before.interest != watch.interest => {
+                    backend.modify(fd, watch.interest);
                 }
                 _ => {}
             }
             *registered = wanted;
-            if let Some(asked) = asked {
-                backend.pin(fd, asked.urgent);
+            if let Some(watch) = wanted {
+                backend.pin(fd, watch.urgent);
             }
         }
         Ok(())
     }
 
-    /// What whoever has the number is to be watched for; `None` if nobody has, or it has closed
+    /// How whoever has the number is to be watched; `None` if nobody has, or it has closed
     /// meanwhile.
-    fn ask(&mut self, fd: RawFd) -> Option<Asked> {
-        let own = self.own;
+    fn ask(&mut self, fd: RawFd) -> Option<Watch> {
         let mut running = Running::take_number(self, fd, u64::MAX)?;
-        let interest = running.ask();
+        let wanted = running.ask();
         let (key, channel) = (running.key, running.channel());
         if channel.state() == State::Closed {
             running.finish();
             return None;
         }
-        let urgent = channel.is_urgent() || own == Some(key);
         let over = running.is_over() || channel.is_lost();
         let stalled = channel.is_stalled();
         running.put_back();
@@ -67,7 +64,7 @@ impl Map {
         if stalled {
             self.stall(key);
         }
-        Some(Asked { interest, urgent })
+        Some(wanted)
     }
 
     /// Finds the lost wake-up while it is being written: in debug builds everybody is asked.
@@ -76,7 +73,7 @@ impl Map {
             let Some(key) = self.slab.key_of(fd).filter(|_| !self.slab.is_touched(fd)) else {
                 continue;
             };
-            let now = self.ask(fd).map(|asked| asked.interest);
+            let now = self.ask(fd);
             let before = *self.slab.registered(fd);
             if now != before {
                 panic!(
@@ -87,12 +84,4 @@ impl Map {
             }
         }
     }
-}
-
-/// What a channel has answered.
-#[derive(Clone, Copy)]
-struct Asked {
-    interest: Interest,
-    /// Whether it has to be looked at in every pass.
-    urgent: bool,
 }

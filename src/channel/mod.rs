@@ -133,8 +133,6 @@ bitflags! {
         const PAUSED = 7 << 18;
         /// What is not watched for because nobody handles it, as an `Interest`.
         const UNHANDLED = 7 << 21;
-        /// `URGENT` was changed since the channel joined, or its last callback ended.
-        const URGENCY_CHANGED = 1 << 24;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();

@@ -33,23 +33,15 @@ impl Channel {
     /// Each one makes every pass a little dearer: see
     /// [`Builder::cold_share`](crate::Builder::cold_share).
     pub fn set_urgent(&self, on: bool) {
-        if on != self.has(Marks::URGENT) {
-            self.marks.set((self.marks.get() ^ Marks::URGENT) | Marks::URGENCY_CHANGED);
-        }
+        self.marks.update(|mut marks| {
+            marks.set(Marks::URGENT, on);
+            marks
+        });
     }
 
+    #[inline]
     pub(crate) fn is_urgent(&self) -> bool {
         self.has(Marks::URGENT) || self.state() == State::Listening
-    }
-
-    /// Whether [`set_urgent`](Self::set_urgent) has changed anything since this was last asked.
-    #[inline]
-    pub(crate) fn take_urgency_change(&self) -> bool {
-        let news = self.has(Marks::URGENCY_CHANGED);
-        if news {
-            self.unmark(Marks::URGENCY_CHANGED);
-        }
-        news
     }
 
     /// Whether the peer may end its side (`SHUT_WR`) and the channel live on; false unless set.
@@ -68,7 +60,7 @@ impl Channel {
     /// Joins a reactor, and forgets what another one, or another dispatcher, did not handle.
     pub(crate) fn start_afresh(&self, now: Time) {
         let of_before = Marks::PRIORITY_TOLD | Marks::STALL_TOLD | Marks::ACCEPTED;
-        self.unmark(of_before | Marks::ACCEPT_STALLED | Marks::UNHANDLED | Marks::URGENCY_CHANGED);
+        self.unmark(of_before | Marks::ACCEPT_STALLED | Marks::UNHANDLED);
         self.mark(Marks::ACTIVE);
         self.set_timer(None);
         self.join(now);
