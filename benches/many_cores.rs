@@ -1,10 +1,10 @@
 //! Two threads against one: a reactor in each, on one address by `SO_REUSEPORT`.
 //!
-//! `cargo bench --bench many_cores`. A round serves the same number of requests by one thread and by
-//! two, one after the other, so that what else the machine does hits both; a ratio is that of one
-//! round, and every other round goes backwards. The clients are a reactor in a thread of its own,
-//! which takes its share of the processors, too: of two cores, two servers never have both. So a
-//! request costs the server something, as it does in a real one; what comes out where it costs
+//! `cargo bench --bench many_cores`. A round serves the same number of requests by one thread and
+//! by two, one after the other, so that what else the machine does hits both; a ratio is that of
+//! one round, and every other round goes backwards. The clients are a reactor in a thread of its
+//! own, which takes its share of the processors, too: of two cores, two servers never have both. So
+//! a request costs the server something, as it does in a real one; what comes out where it costs
 //! nothing is shown as well.
 
 use asyncore::{

@@ -62,12 +62,12 @@ impl<B: Backend> Builder<B> {
     ///
     /// It is what bounds the time until such a channel is served: a round over all of them takes as
     /// long as to ask about each (some 0.3 µs), divided by this share. In the first two rounds, and
-    /// while one round in a few finds one that is ready, the share is up to 3.8 times as large, though
-    /// for that not raised above half: as large as a round needs that ends in 1 ms, or in ten times as
-    /// long as it takes to ask about all at once if that is longer. Listeners, the remote handle and
-    /// [urgent](crate::Channel::set_urgent) channels do not wait for it.
+    /// while one round in a few finds one that is ready, the share is up to 3.8 times as large,
+    /// though for that not raised above half: as large as a round needs that ends in 1 ms, or in
+    /// ten times as long as it takes to ask about all at once if that is longer. Listeners, the
+    /// remote handle and [urgent](crate::Channel::set_urgent) channels do not wait for it.
     ///
-    /// Of no use when more than half of the channels are busy: then each pass asks about all of them.
+    /// Of no use when more than half of the channels are busy: then each pass asks about all.
     pub fn cold_share(mut self, share: f64) -> Self {
         self.options.cold_share = Some(share);
         self

@@ -107,8 +107,8 @@ impl<'a> Context<'a> {
         self.map.touch(key.untyped())
     }
 
-    /// Connects to a name, or to the first of several addresses that answers, by other channels than
-    /// the callback's own; see [`Reactor::connect_to`](crate::Reactor::connect_to).
+    /// Connects to a name, or to the first of several addresses that answers, by other channels
+    /// than the callback's own; see [`Reactor::connect_to`](crate::Reactor::connect_to).
     pub fn connect_to(
         &mut self,
         destination: impl Into<Destination>,
@@ -119,7 +119,8 @@ impl<'a> Context<'a> {
         connecting
     }
 
-    /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).
+    /// Calls `callback` once, after `delay`; see
+    /// [`Reactor::call_later`](crate::Reactor::call_later).
     ///
     /// What is to end with this channel is better a [timeout](Channel::set_timeout) of it: a timer
     /// goes on when the channel is gone.

@@ -124,8 +124,8 @@ pub trait Dispatcher: Any {
         cx.unhandled(Interest::WRITE)
     }
 
-    /// The output is [congested](Channel::is_congested) no more: so much of it was sent that no more
-    /// is queued than the low [water mark](Channel::set_water_marks).
+    /// The output is [congested](Channel::is_congested) no more: so much of it was sent that no
+    /// more is queued than the low [water mark](Channel::set_water_marks).
     ///
     /// This is for who fills the queue from another channel, and waits: touch that one here, resume
     /// it, read it. Called once for each congestion that sending has ended, and neither when the

@@ -1,5 +1,5 @@
-//! What a channel is watched for: what its state allows, and its dispatcher wants, who is asked after
-//! each callback.
+//! What a channel is watched for: what its state allows, and its dispatcher wants, who is asked
+//! after each callback.
 
 use crate::{Channel, Context, Dispatcher, Interest, State, slab::Occupant};
 use std::io;

@@ -61,11 +61,11 @@
 //! - [`Reactor`] is the loop and asyncore's map. [`Remote`] speaks to it from other threads.
 //! - [`Reactor::connect_to`] connects to a name, or to the first of several addresses that answers;
 //!   a [`Destination`] says to which, and how long it may take.
-//! - Timers: [`Reactor::call_later`] and its kin, on [`Context`] as well; and how long a channel may
-//!   be quiet, [`Channel::set_timeout`]. What a timer calls gets a [`Scope`], which is a `Context`
-//!   without a channel.
-//! - [`Reactor::stats`] tells what it has done so far, [`Reactor::channels`] whom it serves; both are
-//!   on [`Context`] and [`Scope`] as well.
+//! - Timers: [`Reactor::call_later`] and its kin, on [`Context`] as well; and how long a channel
+//!   may be quiet, [`Channel::set_timeout`]. What a timer calls gets a [`Scope`], which is a
+//!   `Context` without a channel.
+//! - [`Reactor::stats`] tells what it has done so far, [`Reactor::channels`] whom it serves; both
+//!   are on [`Context`] and [`Scope`] as well.
 //!
 //! # Features
 //!

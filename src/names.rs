@@ -18,8 +18,8 @@ use std::{
 /// [`Reactor::connect_to`](crate::Reactor::connect_to) takes it.
 ///
 /// Addresses are tried as RFC 8305 ("Happy Eyeballs") describes. The next attempt begins when the
-/// last one has failed or has lasted for the [attempt delay](Self::attempt_delay); the others go on.
-/// The first that connects wins, and the others are closed.
+/// last one has failed or has lasted for the [attempt delay](Self::attempt_delay); the others go
+/// on. The first that connects wins, and the others are closed.
 ///
 /// `(name, port)` and a `SocketAddr` convert to one.
 ///

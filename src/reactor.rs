@@ -23,9 +23,9 @@ use std::{
 /// connection only when both have. The child closes what it does not serve, for instance by
 /// [`close_all`](Self::close_all). What is queued is in both and would be sent twice.
 ///
-/// A [`Remote`] stays with the parent, and is refused in the child. There
-/// [`remote`](Self::remote) makes another. The answer to a name that is being looked up stays with
-/// the parent, too: in the child, nothing but its timeout ends such a [`connect_to`](Self::connect_to).
+/// A [`Remote`] stays with the parent, and is refused in the child. There [`remote`](Self::remote)
+/// makes another. The answer to a name that is being looked up stays with the parent, too: in the
+/// child, nothing but its timeout ends such a [`connect_to`](Self::connect_to).
 ///
 /// This holds for `fork(3)`, on the thread that has the reactor and while no callback runs. In a
 /// process with other threads, the child may do little but `exec`: see its manual.
@@ -123,8 +123,8 @@ impl<B: Backend> Reactor<B> {
     /// `None` waits for ever, `Some(Duration::ZERO)` looks without waiting. The wait is never
     /// shorter than `timeout` if nothing happens, and as exact as the system call: nanoseconds on
     /// Linux. It ends when a [timer](Self::call_later) is due; timers have their turn after the
-    /// channels, and do not count. There is no wait if the last channels were closed by hand ([`Channel::close`]) since
-    /// the last pass, so a loop of passes ends as `run` does.
+    /// channels, and do not count. There is no wait if the last channels were closed by hand
+    /// ([`Channel::close`]) since the last pass, so a loop of passes ends as `run` does.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl<B: Backend> Reactor<B> {
         self.is_empty() && self.map.timers.is_empty()
     }
 
-    /// Serves channels until none is left and no timer is pending, or [`stop`](Self::stop) is called
-    /// (`asyncore.loop`).
+    /// Serves channels until none is left and no timer is pending, or [`stop`](Self::stop) is
+    /// called (`asyncore.loop`).
     ///
     /// # Errors
     ///
@@ -334,9 +334,9 @@ impl<B> Reactor<B> {
     /// Connects to a name, or to the first of several addresses that answers, and gives `callback`
     /// the connected channel; nothing blocks meanwhile.
     ///
-    /// The [`Destination`] says what is tried, when, and for how long. `callback` is called once, in
-    /// a later pass, like that of a timer. It stands in for `handle_connect`, which is not called:
-    /// like one that was accepted, the channel is connected when its dispatcher gets it.
+    /// The [`Destination`] says what is tried, when, and for how long. `callback` is called once,
+    /// in a later pass, like that of a timer. It stands in for `handle_connect`, which is not
+    /// called: like one that was accepted, the channel is connected when its dispatcher gets it.
     ///
     /// What is returned is the timer of the destination's timeout, also if that has none: it is
     /// pending until `callback` is called, and so keeps [`run`](Self::run) going. Who

@@ -87,8 +87,8 @@ impl Remote {
     /// # Errors
     ///
     /// * [`BrokenPipe`](io::ErrorKind::BrokenPipe): the reactor is gone.
-    /// * [`Unsupported`](io::ErrorKind::Unsupported): this process was forked from the one that made
-    ///   the handle. Its copy of the reactor gives another.
+    /// * [`Unsupported`](io::ErrorKind::Unsupported): this process was forked from the one that
+    ///   made the handle. Its copy of the reactor gives another.
     pub fn wake(&self) -> io::Result<()> {
         self.shared.check()?;
         self.shared.wake()
@@ -110,8 +110,8 @@ impl Remote {
     ///
     /// Callbacks run in the order in which they were posted, by one thread at least. What they post
     /// runs in the next pass. A reactor that has no channel waits for them in
-    /// [`run_forever`](crate::Reactor::run_forever), where `run` would return. What is left when the
-    /// reactor is dropped is dropped uncalled.
+    /// [`run_forever`](crate::Reactor::run_forever), where `run` would return. What is left when
+    /// the reactor is dropped is dropped uncalled.
     ///
     /// # Errors
     ///

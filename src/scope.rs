@@ -102,7 +102,8 @@ impl<'a> Scope<'a> {
         self.map.connect_to(destination.into(), callback)
     }
 
-    /// Calls `callback` once, after `delay`; see [`Reactor::call_later`](crate::Reactor::call_later).
+    /// Calls `callback` once, after `delay`; see
+    /// [`Reactor::call_later`](crate::Reactor::call_later).
     pub fn call_later(
         &mut self,
         delay: Duration,

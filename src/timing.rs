@@ -15,8 +15,8 @@ use std::{
 pub(crate) enum Call {
     Once(Box<dyn FnOnce(&mut Scope<'_>)>),
     Every(Box<Periodic>),
-    /// The channel with this number may have been quiet for as long as it is allowed to; when it will
-    /// have been, it says itself.
+    /// The channel with this number may have been quiet for as long as it is allowed to; when it
+    /// will have been, it says itself.
     Timeout {
         fd: RawFd,
         deadline: Time,
@@ -93,8 +93,8 @@ impl Map {
         left.into_iter().chain(timeout).min()
     }
 
-    /// Calls what is due; false if no callback was. What is set meanwhile has its turn in the next pass,
-    /// after another look at the channels.
+    /// Calls what is due; false if no callback was. What is set meanwhile has its turn in the next
+    /// pass, after another look at the channels.
     #[inline]
     pub(crate) fn fire(&mut self) -> bool {
         if !self.has_timing() {
@@ -148,7 +148,7 @@ impl Map {
 }
 
 impl Periodic {
-    /// The first of its times that is still to come: none is made up for, and none moves the others.
+    /// The first of its times that is still to come: none is made up for, none moves the others.
     fn next(&self, deadline: Time, now: Time) -> Time {
         let missed = now.saturating_sub(deadline) / self.period.max(1);
         deadline.saturating_add(self.period.saturating_mul(missed + 1))
@@ -186,7 +186,7 @@ impl Drop for Turn<'_> {
 /// A timer is not moved whenever bytes do: it remembers when the channel will have been quiet for
 /// too long, and finds out, when it is due, that there is time left.
 impl Map {
-    /// The channel was active, or its timeout has changed: it is quiet from the end of the batch on.
+    /// The channel was active, or has another timeout: it is quiet from the end of the batch on.
     #[inline]
     pub(crate) fn note_activity(&mut self, fd: RawFd, channel: &Channel) {
         if channel.take_activity() {

@@ -107,7 +107,7 @@ on_both_backends! {
         });
     }
 
-    /// Timeouts that move with the bytes, timers that are pending, and one that is due in each pass.
+    /// Timeouts that move with the bytes, timers that are pending, and one due in each pass.
     fn i05_timers_and_timeouts_allocate_nothing<B>() {
         let (mut reactor, keys, mut peers) = echo::<B>();
         for (index, key) in keys.iter().enumerate() {

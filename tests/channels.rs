@@ -96,7 +96,7 @@ on_both_backends! {
         assert_quiet(&mut reactor);
     }
 
-    /// Two reactors on one address: each connection comes to one of them, and each of them has some.
+    /// Two reactors on one address: each connection comes to one of them, and each has some.
     #[cfg(target_os = "linux")]
     fn sockets_that_say_so_share_a_port<B>() {
         let listener = || Channel::create_socket(Family::Inet, Type::Stream).unwrap();

@@ -1,4 +1,4 @@
-//! After a `fork`: a reactor goes on in both processes, and a remote handle in the one that made it.
+//! After a `fork`: a reactor goes on in both processes, a remote handle in the one that made it.
 //!
 //! The tests run one after the other on the main thread, so that there is no other at a fork.
 

@@ -50,20 +50,20 @@ impl Default for Scan {
 /// alone; the rest is looked at in slices, between. When nothing is busy, one call waits for
 /// everything: an idle program sleeps.
 ///
-/// What is not busy is noticed later than it would be. While others keep the loop busy, a
-/// sixteenth of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so
-/// that a round over all the others takes sixteen times as long as to ask about each of them: some
-/// 40 ms for 8000 descriptors. In the first two rounds, and as long as one round in a few finds one
-/// of them ready, they take more, up to almost a quarter: as much as a round needs that ends in 1 ms,
-/// or in ten times as long as one look at everything if that is longer. For 8000 descriptors a round
-/// takes some 10 ms then. A [pinned](Self::pin) descriptor never waits for its slice.
+/// What is not busy is noticed later than it would be. While others keep the loop busy, a sixteenth
+/// of the time (see [`with_cold_share`](Self::with_cold_share)) goes into short slices, so that a
+/// round over all the others takes sixteen times as long as to ask about each of them: some 40 ms
+/// for 8000 descriptors. In the first two rounds, and as long as one round in a few finds one of
+/// them ready, they take more, up to almost a quarter: as much as a round needs that ends in 1 ms,
+/// or in ten times as long as one look at everything if that is longer. For 8000 descriptors a
+/// round takes some 10 ms then. A [pinned](Self::pin) descriptor never waits for its slice.
 ///
 /// No more than half of all descriptors are taken for busy: when more are, each wait asks about
 /// everything.
 ///
 /// Nothing of this happens unless it pays: what it costs to try is bounded by what was saved so
-/// far, and by a small part of what is spent without it; what a try costs more is made up for before
-/// the next.
+/// far, and by a small part of what is spent without it; what a try costs more is made up for
+/// before the next.
 ///
 /// A wait with timeout 0 always looks at everything.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ pub struct HotSet<B> {
     /// How many descriptors are watched for something, and how many of these are hot.
     watched: usize,
     warm: usize,
-    /// Not 0: more are busy or new than there is room for, or were before members were last let go. So
-    /// many times they are let go before the hot ones are looked at alone again.
+    /// Not 0: more are busy or new than there is room for, or were before members were last let go.
+    /// So many times they are let go before the hot ones are looked at alone again.
     crowded: u8,
     /// Counts the waits; what is compared with it is never half of its range away.
     now: u16,
@@ -192,8 +192,8 @@ impl<B: Backend> HotSet<B> {
     /// Sets how much of the time is spent on looking at those that are not busy, while others are:
     /// a sixteenth unless set, and between a hundredth and nine tenths.
     ///
-    /// It is more while such looks find something, and at first, but for that not raised above half.
-    /// What is no number changes nothing.
+    /// It is more while such looks find something, and at first, but for that not raised above
+    /// half. What is no number changes nothing.
     #[must_use]
     pub fn with_cold_share(mut self, share: f64) -> Self {
         self.cold_share.set_least(share);
@@ -304,15 +304,16 @@ impl<B: Backend> HotSet<B> {
             }
         } else if is_wanted {
             self.heat(fd);
-            // One that never was busy has to become so soon; or, while room is scarce, before members
-            // are next let go.
+            // One that never was busy has to become so soon; or, while room is scarce, before
+            // members are next let go.
             let (patience, trial) = (self.patience(), self.trial());
             self.slots[fd as usize].busy = self.now.wrapping_sub(patience - trial);
         }
     }
 
     /// Notes that it is busy, or likely to be soon, and makes it hot if there is room, and memory.
-    /// One that joins is on trial until it is busy again: while room is scarce, it has to be so soon.
+    /// One that joins is on trial until it is busy again; while room is scarce, only until members
+    /// are next let go.
     fn heat(&mut self, fd: RawFd) {
         let has_room = self.is_forced() || self.are_few(self.warm + 1);
         let slot = &mut self.slots[fd as usize];

@@ -12,7 +12,7 @@ pub fn prefetch<T>(value: &T) {
         // SAFETY: a prefetch takes any address, and what it fetches cannot be observed.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(first);
-            // A line has 64 bytes. It may begin near the end of one, so the next is fetched as well.
+            // A line has 64 bytes. It may begin near the end of one, so the next is fetched too.
             _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(63));
         }
     }

@@ -88,7 +88,7 @@ pub(crate) fn run_until_signal<B: Backend, D: Dispatcher>(
     Ok(())
 }
 
-/// Has TCP send small pieces as they are pushed, instead of waiting for the peer's word on the last.
+/// Has TCP send small pieces as they are pushed, without waiting for the peer's word on the last.
 pub(crate) fn send_at_once(channel: &Channel) {
     // A Unix socket has no such option, and always does.
     let _ = setsockopt(channel, sockopt::TcpNoDelay, &true);

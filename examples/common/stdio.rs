@@ -17,7 +17,7 @@ use std::{
 /// A channel is non-blocking, and that is a property of the open file: of the terminal, which the
 /// shell has open as well, or of the pipe that a whole group of programs writes to. They would fail
 /// with `EAGAIN`, or be given back what another one found. So terminals and pipes are opened anew,
-/// and the new ones are nobody else's. Where that cannot be done, the flags are put back at the end.
+/// and the new ones are nobody else's. If that cannot be done, the flags are put back at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Stdio {
     changed: Vec<(OwnedFd, OFlag)>,

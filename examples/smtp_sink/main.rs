@@ -20,9 +20,9 @@ use std::{io, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 /// Take mail by SMTP and write it to a directory, until SIGINT or SIGTERM
 ///
 /// Each mail is a file of its own, `SECONDS.NANOSECONDS.PID.eml`, which is there once it is
-/// complete, for its owner alone to read. It begins with the envelope: a line `X-RcptTo: <ADDRESS>` for each recipient and then
-/// one line `X-MailFrom: <ADDRESS>`. Everything behind that line is the mail, byte by byte. What is
-/// still on its way has a name that begins with a dot.
+/// complete, for its owner alone to read. It begins with the envelope: a line `X-RcptTo: <ADDRESS>`
+/// for each recipient and then one line `X-MailFrom: <ADDRESS>`. Everything behind that line is the
+/// mail, byte by byte. What is still on its way has a name that begins with a dot.
 #[derive(Parser)]
 struct Args {
     /// Where to listen: IP:PORT, or the path of a Unix socket; port 0 takes a free one

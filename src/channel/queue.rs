@@ -1,5 +1,5 @@
-//! What waits to be sent, in order: bytes, at a cost linear in them, and the producers of asynchat's
-//! `async_chat`.
+//! What waits to be sent, in order: bytes, at a cost linear in them, and the producers of
+//! asynchat's `async_chat`.
 
 use super::Producer;
 use std::{collections::VecDeque, io};
@@ -124,7 +124,7 @@ impl Queue {
         }
     }
 
-    /// The next bytes to send; empty only if a producer has to be asked first, or nothing is queued.
+    /// The next bytes to send; empty only if a producer has to be asked, or nothing is queued.
     pub(super) fn front(&self) -> &[u8] {
         let (front, _) = self.bytes.as_slices();
         &front[..front.len().min(AT_ONCE)]

@@ -84,10 +84,10 @@ impl Channel {
     /// Lets several sockets be bound to one address, if all of them say so before they are bound
     /// (`SO_REUSEPORT`). This is how several reactors, each on a thread of its own, serve one port.
     ///
-    /// On Linux and FreeBSD the kernel spreads connections and datagrams over the sockets, by a hash
-    /// of the addresses: a peer's datagrams all come to the same one, and how busy each is counts for
-    /// nothing. A listener that closes takes the connections with it that it had not accepted.
-    /// Elsewhere one of the sockets may get everything.
+    /// On Linux and FreeBSD the kernel spreads connections and datagrams over the sockets, by a
+    /// hash of the addresses: a peer's datagrams all come to the same one, and how busy each is
+    /// counts for nothing. A listener that closes takes the connections with it that it had not
+    /// accepted. Elsewhere one of the sockets may get everything.
     ///
     /// # Errors
     ///

@@ -158,7 +158,8 @@ impl Probe {
         self
     }
 
-    /// `event`: `connect`, `read`, `write`, `drained`, `expt`, `timeout`, `notify`, `error` or `close`.
+    /// `event`: `connect`, `read`, `write`, `drained`, `expt`, `timeout`, `notify`, `error`
+    /// or `close`.
     pub(crate) fn on(
         mut self,
         event: &'static str,

@@ -401,7 +401,7 @@ fn channels_of(scenarios: &toml::Table) -> HashMap<String, Vec<String>> {
 }
 
 impl Recorded {
-    /// The channels, then the traces, each headed by the runs that gave it: `== tcp4/poll unix/poll`.
+    /// The channels, then the traces, each headed by its runs: `== tcp4/poll unix/poll`.
     fn parse(text: &str) -> Self {
         let (mut channels, mut traces) = (Vec::new(), HashMap::<String, Trace>::new());
         let mut runs: Vec<&str> = Vec::new();

@@ -56,7 +56,8 @@ impl Udp {
         Self { server, socket }
     }
 
-    /// What is printed for a datagram, behind its sender and without white space at its end. One at a time: UDP may lose them.
+    /// What is printed for a datagram, behind its sender and without white space at its end. One at
+    /// a time: UDP may lose them.
     #[track_caller]
     fn line(&mut self, datagram: impl AsRef<[u8]>) -> String {
         self.socket.send(datagram.as_ref()).unwrap();

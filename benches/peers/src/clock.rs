@@ -1,5 +1,5 @@
-//! Time as it is measured: what passes while the program runs or sleeps, but not while it waits for a
-//! processor that somebody else has.
+//! Time as it is measured: what passes while the program runs or sleeps, but not while it waits for
+//! a processor that somebody else has.
 
 use std::{
     fs::File,
@@ -10,8 +10,8 @@ use std::{
 /// Stops the time of one process with one thread.
 ///
 /// The kernel counts how long the process was ready to run and did not (`/proc/self/schedstat`). On
-/// a machine that is busy with something else, that is most of the noise. Sleeping counts, so that a
-/// reactor gains nothing by it. Where the kernel does not tell, everything counts.
+/// a machine that is busy with something else, that is most of the noise. Sleeping counts, so that
+/// a reactor gains nothing by it. Where the kernel does not tell, everything counts.
 #[derive(Debug)]
 pub(crate) struct Clock {
     schedstat: Option<File>,

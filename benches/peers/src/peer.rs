@@ -1,4 +1,4 @@
-//! What every peer can do: the one trait that all adapters implement and all work is written against.
+//! What every peer can do: the trait that all adapters implement and all work is written against.
 
 use crate::work::Work;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -84,7 +84,7 @@ impl Wait {
 
 /// A reactor, and what it watches by token.
 ///
-/// The tokens of one peer are small and dense. [`Work::ready`] is called with those that can be read.
+/// A peer's tokens are small and dense. [`Work::ready`] is called with those that can be read.
 pub(crate) trait Peer: Sized {
     /// What it takes to watch a descriptor, made before anything is timed.
     type Source;

@@ -123,8 +123,8 @@ impl Judgement {
 }
 
 /// Work in which every descriptor has to be asked about in every call: no reactor can do it in less
-/// than the bare loop. In the cascade the first descriptor that is watched is the one that is ready,
-/// so that a call which may block queues nowhere, and a probe saves nothing.
+/// than the bare loop. In the cascade the first descriptor that is watched is the one that is
+/// ready, so that a call which may block queues nowhere, and a probe saves nothing.
 const LIMITED: &[&str] = &["cascade(1000)", "dense(1000)", "echo(0,50)", "sparse(0,10)"];
 
 /// Work whose messages alone may take longer than a target allows: bare epoll, which asks about

@@ -108,7 +108,7 @@ fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The load: `idle` silent connections to the server that `command` starts, and ping-pong on `active`.
+/// The load: `idle` silent connections to the server of `command`, and ping-pong on `active`.
 pub(crate) fn load(
     idle: usize,
     active: usize,
