@@ -7,8 +7,6 @@ use super::{
     waker::{self, Waker},
 };
 use asyncore::{Backend, Channel, Context, Dispatcher, Interest, Key, Reactor, Scan};
-#[cfg(target_os = "linux")]
-use nix::sys::prctl;
 use nix::{
     sys::resource::{UsageWho, getrusage},
     time::{ClockId, clock_gettime},
@@ -222,9 +220,9 @@ impl Arena {
             // As a reactor watches who reads.
             backend.add(channel.as_fd().as_raw_fd(), Interest::READ | Interest::PRIORITY)?;
         }
-        // A nanosecond is over before the kernel would sleep, if it has to be punctual, but not zero.
-        let _punctual = if queues { Some(Punctual::begin()?) } else { None };
+        // Not zero, and over before the kernel would sleep, if it has to be punctual.
         let timeout = Some(Duration::from_nanos(u64::from(queues)));
+        set_timer_slack(1)?;
         let (mut ready, mut events) = (Vec::new(), 0);
         let mut lap = || {
             for _ in 0..passes {
@@ -235,38 +233,8 @@ impl Arena {
         };
         lap()?;
         let run = measure(self.task.scenario.work, passes, lap)?;
+        set_timer_slack(0)?;
         Ok(Run { events, ..run })
-    }
-}
-
-/// While it lives, timeouts of this thread end without the slack that the kernel takes for itself.
-#[derive(Debug)]
-struct Punctual {
-    /// What it was, in nanoseconds.
-    #[cfg(target_os = "linux")]
-    slack: i32,
-}
-
-#[cfg(target_os = "linux")]
-impl Punctual {
-    fn begin() -> io::Result<Self> {
-        let slack = prctl::get_timerslack()?;
-        prctl::set_timerslack(1)?;
-        Ok(Self { slack })
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Punctual {
-    fn drop(&mut self) {
-        let _ = prctl::set_timerslack(self.slack as u64);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Punctual {
-    fn begin() -> io::Result<Self> {
-        Ok(Self {})
     }
 }
 
@@ -319,6 +287,13 @@ fn spread(count: usize, length: usize) -> impl Iterator<Item = usize> {
 /// What this thread has used of the processor.
 fn cpu_time() -> io::Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// Sets how many nanoseconds late a timeout of this thread may end; 0 is the kernel's default.
+fn set_timer_slack(_nanoseconds: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_timerslack(_nanoseconds)?;
+    Ok(())
 }
 
 fn sleeps() -> io::Result<i64> {
