@@ -66,7 +66,7 @@ impl Plan {
             Spec::Sparse { n, .. } => 60 + *n as u64 / 40,
             _ => 100,
         });
-        let each: u64 = setup.map(|setup| setup + self.ms()).sum();
+        let each: u64 = setup.map(|setup| setup + self.ms() * 3 / 2).sum();
         Duration::from_millis(each * (self.rounds() * peers) as u64)
     }
 

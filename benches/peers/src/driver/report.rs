@@ -58,7 +58,8 @@ fn introduction(out: &mut String, results: &Results) -> fmt::Result {
         out,
         "- Machine: {}.\n- Compiler: {}, `--release`.\n- Load average: {} before, {} after (a run \
          makes 1 to 2 by itself).\n- Rounds: {}; in each, every peer takes samples for {} ms in a \
-         process of its own, one peer after the other. Time in all: {} minutes.\n",
+         process of its own, after half as long that does not count, one peer after the other. Time \
+         in all: {} minutes.\n",
         machine::describe(),
         build::rustc(),
         results.load_before,
@@ -100,9 +101,12 @@ fn peers(out: &mut String, results: &Results) -> fmt::Result {
     writeln!(
         out,
         "\nThe bare loops are no reactors but limits: what the system call costs, and nothing \
-         else. mio poll and polling poll are built with `--cfg mio_unsupported_force_poll_poll` and \
-         `--cfg polling_test_poll_backend`. CPython select is `asyncore.poll`, CPython poll is \
-         `asyncore.poll2`.\n\n\
+         else. The bare hot ones are told who is busy by the first waits, once and for all, and \
+         give a sixteenth of their time to slices of the others, as asyncore-rs does; or, once one \
+         of these was ready, as much as lets a round over them end in the time of ten looks at \
+         everything. mio poll and polling poll are built with \
+         `--cfg mio_unsupported_force_poll_poll` and `--cfg polling_test_poll_backend`. CPython \
+         select is `asyncore.poll`, CPython poll is `asyncore.poll2`.\n\n\
          asyncore-rs is the library as it comes: where it pays, it looks at what was busy lately \
          first. asyncore-rs plain has that off (`Scan::Plain`), and asyncore-rs half gives half of \
          the time to the others (`Builder::cold_share`).\n"
@@ -199,7 +203,7 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
         "\nOf {}, {met} are met, {at_the_limit} are at the limit, and {} are missed.\n\n\
          At the limit: every descriptor has to be asked about in every call, so that no reactor \
          can beat the bare loop, which misses the target too, and we are within 5 % of it. In \
-         sparse with 9000 idle ones the limit is bare epoll, which is busy with the messages alone. \
+         sparse with 9000 idle ones, and for the busy ones of cold, the limit is the bare hot loop. \
          In the cascade the first watched descriptor is the one that is ready, so that a call which \
          may block queues nowhere, and a probe before it saves nothing.\n",
         judgements.len(),

@@ -86,16 +86,21 @@ impl Peer for BareSelect {
         };
         let mut count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         let mut work = self.work.borrow_mut();
-        for (index, word) in self.found[0][..words].iter().enumerate() {
+        for (first, some) in (0..).step_by(8).zip(self.found[0][..words].chunks(8)) {
+            if some.iter().fold(0, |all, word| all | word) == 0 {
+                continue;
+            }
+            for (index, word) in (first..).zip(some) {
+                let mut word = *word;
+                while word != 0 && count > 0 {
+                    let number = index * 64 + word.trailing_zeros() as usize;
+                    word &= word - 1;
+                    count -= 1;
+                    work.ready(self.tokens[number], &mut (number as i32));
+                }
+            }
             if count == 0 {
                 break;
-            }
-            let mut word = *word;
-            while word != 0 {
-                let number = index * 64 + word.trailing_zeros() as usize;
-                word &= word - 1;
-                count -= 1;
-                work.ready(self.tokens[number], &mut (number as i32));
             }
         }
         Ok(())

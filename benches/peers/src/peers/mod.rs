@@ -2,6 +2,7 @@
 
 mod asyncore;
 mod bare_epoll;
+mod bare_hot;
 mod bare_poll;
 mod bare_select;
 #[cfg(any(has_libevent, has_libev))]
@@ -16,6 +17,9 @@ use crate::{
 };
 use ::asyncore::{Poll, Select};
 use asyncore::Asyncore;
+use bare_hot::BareHot;
+use bare_poll::BarePoll;
+use bare_select::BareSelect;
 use std::{fmt, io, str::FromStr};
 
 /// What a peer is to the comparison.
@@ -55,6 +59,9 @@ pub(crate) const PLAIN: &str = "asyncore-rs plain";
 /// Ours, with half of the time for those that are not busy.
 pub(crate) const HALF: &str = "asyncore-rs half";
 
+/// A bare loop that knows who is busy.
+pub(crate) const HOT: &str = "bare hot";
+
 /// Everybody, in the order of the rounds.
 pub(crate) const ALL: &[Entry] = &[
     entry("bare", Method::Poll, Kind::Bare),
@@ -66,6 +73,8 @@ pub(crate) const ALL: &[Entry] = &[
     entry(PLAIN, Method::Select, Kind::Ours),
     entry(HALF, Method::Select, Kind::Ours),
     entry("bare", Method::Epoll, Kind::Bare),
+    entry(HOT, Method::Poll, Kind::Bare),
+    entry(HOT, Method::Select, Kind::Bare),
     entry("mio", Method::Epoll, Kind::Peer),
     forced("mio"),
     forced("polling"),
@@ -89,14 +98,18 @@ pub(crate) trait Task {
 impl Entry {
     /// Whether its row would say something that no other row says.
     pub(crate) fn takes_part_in(self, spec: &Spec) -> bool {
-        self.library != HALF || matches!(spec, Spec::Cold { .. })
+        match self.library {
+            HALF => matches!(spec, Spec::Cold { .. }),
+            HOT => matches!(spec, Spec::Cold { .. } | Spec::Sparse { n: 9000.., .. }),
+            _ => true,
+        }
     }
 
     /// Runs `task` on this peer, if it was built into this program.
     pub(crate) fn run<T: Task>(self, task: T) -> io::Result<T::Output> {
         match (self.library, self.method) {
-            ("bare", Method::Poll) => task.run::<bare_poll::BarePoll>(),
-            ("bare", Method::Select) => task.run::<bare_select::BareSelect>(),
+            ("bare", Method::Poll) => task.run::<BarePoll>(),
+            ("bare", Method::Select) => task.run::<BareSelect>(),
             ("bare", Method::Epoll) => task.run::<bare_epoll::BareEpoll>(),
             (OURS, Method::Poll) => task.run::<Asyncore<Poll>>(),
             (PLAIN, Method::Poll) => task.run::<Asyncore<Poll, asyncore::Plain>>(),
@@ -104,6 +117,8 @@ impl Entry {
             (OURS, Method::Select) => task.run::<Asyncore<Select>>(),
             (PLAIN, Method::Select) => task.run::<Asyncore<Select, asyncore::Plain>>(),
             (HALF, Method::Select) => task.run::<Asyncore<Select, asyncore::Half>>(),
+            (HOT, Method::Poll) => task.run::<BareHot<BarePoll>>(),
+            (HOT, Method::Select) => task.run::<BareHot<BareSelect>>(),
             ("mio", _) => task.run::<mio::Mio>(),
             ("polling", _) => task.run::<polling::Polling>(),
             ("popol", _) => task.run::<popol::Popol>(),

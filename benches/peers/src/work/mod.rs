@@ -73,15 +73,19 @@ impl Task for Round<'_> {
 impl Round<'_> {
     /// Repeats `sample`, which times what counts and returns it with the counts of all it did.
     ///
-    /// The first sample warms caches and tables up, and lets a peer that learns learn.
+    /// The first half as long as the rest warms caches and tables up, and lets a peer that learns
+    /// learn.
     fn repeat(
         &self,
         operations: u64,
         mut sample: impl FnMut(&Clock) -> io::Result<(Duration, Counts)>,
     ) -> io::Result<Outcome> {
         let clock = Clock::new();
-        if matches!(self.length, Length::For(_)) {
-            sample(&clock)?;
+        if let Length::For(length) = self.length {
+            let start = Instant::now();
+            while start.elapsed() < length / 2 {
+                sample(&clock)?;
+            }
         }
         let (mut spent, mut samples, mut counts) = (Duration::ZERO, 0, Counts::default());
         let start = Instant::now();
