@@ -200,7 +200,7 @@ fn judgements(out: &mut String, results: &Results) -> fmt::Result {
     let at_the_limit = judgements.iter().filter(|judgement| judgement.is_at_the_limit()).count();
     writeln!(
         out,
-        "\nOf {}, {met} are met, {at_the_limit} are at the limit, and {} are missed.\n\n\
+        "\nOf {}: {met} met, {at_the_limit} at the limit, {} missed.\n\n\
          At the limit: every descriptor has to be asked about in every call, so that no reactor \
          can beat the bare loop, which misses the target too, and we are within 5 % of it. In \
          sparse with 9000 idle ones, and for the busy ones of cold, the limit is the bare hot loop. \

@@ -5,7 +5,7 @@ use crate::{
     peer::{Interest, Io, Method, Peer, Shared, Wait},
     work::Work,
 };
-use std::{cell::RefCell, io, rc::Rc, time::Instant};
+use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Instant};
 
 /// So many first waits are about everybody: whoever is ready in a quarter of them is busy.
 const LEARNING: u32 = 8;
@@ -22,7 +22,6 @@ const LOOKS: f64 = 10.0;
 /// Each part is a bare loop of its own.
 pub(crate) struct BareHot<P: Peer> {
     method: Method,
-    work: Shared,
     hits: Rc<RefCell<Hits>>,
     /// Everybody, until it is known who is busy.
     all: P,
@@ -43,6 +42,7 @@ pub(crate) struct BareHot<P: Peer> {
 struct Hits {
     work: Shared,
     hits: Vec<u32>,
+    /// Since it is known who is busy: one that is not.
     one_was_ready: bool,
 }
 
@@ -65,7 +65,7 @@ impl<P: Peer> Peer for BareHot<P> {
             method,
             all: P::new(hits.clone(), method)?,
             waits: 0,
-            hot: P::new(work.clone(), method)?,
+            hot: P::new(work, method)?,
             slices: Vec::new(),
             next: 0,
             look: f64::INFINITY,
@@ -73,12 +73,11 @@ impl<P: Peer> Peer for BareHot<P> {
             share: SHARE,
             owed: 0.0,
             last: Instant::now(),
-            work,
             hits,
         })
     }
 
-    fn source(fd: std::os::fd::OwnedFd) -> io::Result<P::Source> {
+    fn source(fd: OwnedFd) -> io::Result<P::Source> {
         P::source(fd)
     }
 
@@ -112,7 +111,7 @@ impl<P: Peer> Peer for BareHot<P> {
 
 impl<P: Peer> BareHot<P> {
     fn divide(&mut self) -> io::Result<()> {
-        let hits = std::mem::take(&mut self.hits.borrow_mut().hits);
+        let hits = self.hits.borrow().hits.clone();
         let mut cold = 0;
         for (token, hits) in hits.iter().enumerate() {
             let Some(source) = self.all.remove(token)? else { continue };
@@ -126,8 +125,7 @@ impl<P: Peer> BareHot<P> {
             cold += 1;
             self.slices.last_mut().expect("one was pushed").add(token, source, Interest::Read)?;
         }
-        *self.hits.borrow_mut() =
-            Hits { work: self.work.clone(), hits: vec![0; hits.len()], one_was_ready: false };
+        self.hits.borrow_mut().one_was_ready = false;
         self.last = Instant::now();
         Ok(())
     }
