@@ -56,6 +56,7 @@ mod poll;
 mod prefetch;
 #[cfg(feature = "select")]
 mod select;
+mod syscall;
 mod transfer;
 mod unread;
 
@@ -126,6 +127,24 @@ pub struct Event {
     pub fd: RawFd,
     /// What it is ready for; never empty.
     pub readiness: Readiness,
+}
+
+impl Event {
+    /// Whether its number is no longer an open descriptor.
+    #[must_use]
+    #[inline]
+    pub fn is_invalid(&self) -> bool {
+        self.readiness.contains(Readiness::INVALID)
+    }
+
+    /// Whether one of `events` [is](Self::is_invalid) of that kind.
+    #[must_use]
+    #[inline]
+    pub fn any_invalid(events: &[Self]) -> bool {
+        // Without a branch for each: there is next to never one.
+        let all = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness);
+        all.contains(Readiness::INVALID)
+    }
 }
 
 /// A set of descriptors and the one system call that waits on them.

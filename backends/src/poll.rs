@@ -2,6 +2,7 @@
 
 use crate::{
     Backend, Calls, Event, Interest, Readiness, already_watched, check_fd, deadline, reserve,
+    syscall,
 };
 use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
@@ -155,8 +156,8 @@ impl Poll {
 
     #[inline]
     fn forget_invalid(&mut self, ready: &[Event]) {
-        for event in ready {
-            if event.readiness.contains(Readiness::INVALID) {
+        if Event::any_invalid(ready) {
+            for event in ready.iter().filter(|event| event.is_invalid()) {
                 self.remove(event.fd);
             }
         }
@@ -172,7 +173,11 @@ impl Poll {
                 continue;
             }
             count -= 1;
-            let readiness = readiness(entry);
+            // Most often it is just that.
+            let readiness = match entry.revents {
+                libc::POLLIN => Readiness::READ,
+                _ => readiness(entry),
+            };
             if readiness.is_empty() {
                 // A hang-up while reading is not wanted, and no room to write yet. select does not
                 // tell of it; poll would for ever.
@@ -232,28 +237,12 @@ fn number(entry: &libc::pollfd) -> RawFd {
 /// One system call on the whole array; returns how many entries have something to say.
 #[inline]
 fn call(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let length = entries.len() as libc::nfds_t;
-    #[cfg(not(target_vendor = "apple"))]
-    let count = {
-        let timeout = timeout.map(deadline::timespec);
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the pointer and the length are those of one exclusively borrowed slice of
-        // initialised pollfds, `timeout` is null or points to a timespec that outlives the call,
-        // and a null signal mask leaves the mask alone.
-        unsafe { libc::ppoll(entries.as_mut_ptr(), length, timeout, std::ptr::null()) }
-    };
-    #[cfg(target_vendor = "apple")]
-    let count = {
-        // Rounded up: a timeout below a millisecond must not become a busy loop.
-        let millis = timeout.map_or(-1, |timeout| {
-            let millis = timeout.as_nanos().div_ceil(1_000_000);
-            libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
-        });
-        // SAFETY: the pointer and the length are those of one exclusively borrowed slice of
-        // initialised pollfds.
-        unsafe { libc::poll(entries.as_mut_ptr(), length, millis) }
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    let mut timeout = timeout.map(deadline::timespec);
+    let timeout = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: the pointer and the length are those of one exclusively borrowed slice of initialised
+    // pollfds; `timeout` is null or points to a timespec that outlives the call.
+    let returned = unsafe { syscall::ppoll(entries.as_mut_ptr(), entries.len(), timeout) };
+    syscall::outcome(returned)
 }
 
 /// The same in parts that the kernel takes, for a process that lowered its `RLIMIT_NOFILE` below

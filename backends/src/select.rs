@@ -1,7 +1,9 @@
 //! `select(2)`: three bitmaps that are kept, three that the kernel overwrites, scanned by word.
 
 use crate::fd_set::{FdSet, Word, bit_of, end_of, members, words_for};
-use crate::{Backend, Calls, Event, Interest, Readiness, already_watched, check_fd, deadline};
+use crate::{
+    Backend, Calls, Event, Interest, Readiness, already_watched, check_fd, deadline, syscall,
+};
 use std::{io, ops::Range, os::fd::RawFd, time::Duration};
 
 /// The `select(2)` backend, through `pselect(2)` for timeouts below a microsecond.
@@ -287,13 +289,12 @@ fn pselect(
     for set in sets.iter().flatten() {
         assert!(words_for(nfds) <= set.capacity(), "a set is too small for nfds");
     }
-    let [read, write, priority] =
-        sets.map(|set| set.map_or(std::ptr::null_mut(), FdSet::as_mut_ptr));
-    let timeout = timeout.map(deadline::timespec);
-    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let sets = sets.map(|set| set.map_or(std::ptr::null_mut(), FdSet::as_mut_ptr));
+    let mut timeout = timeout.map(deadline::timespec);
+    let timeout = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
     // SAFETY: each set is null or holds at least `nfds` bits (asserted above) in whole fd_sets,
     // exclusively borrowed; the three are distinct. `timeout` is null or points to a timespec that
-    // outlives the call; a null signal mask leaves the mask alone.
-    let count = unsafe { libc::pselect(nfds, read, write, priority, timeout, std::ptr::null()) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    // outlives the call.
+    let returned = unsafe { syscall::pselect(nfds, sets, timeout) };
+    syscall::outcome(returned)
 }

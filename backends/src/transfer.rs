@@ -5,6 +5,7 @@
 //! a wrong guess then, which is a few nanoseconds; on the path of every message there are as few of
 //! them as possible.
 
+use crate::syscall;
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
@@ -17,14 +18,10 @@ use std::{
 /// Those of `recv(2)`, except for `EINTR`: it is called again then.
 #[inline]
 pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
+    retry(|| {
         // SAFETY: the pointer and the length are those of one exclusively borrowed slice of bytes.
-        let count =
-            unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        if let Some(result) = outcome(count) {
-            return result;
-        }
-    }
+        unsafe { syscall::recv(socket.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) }
+    })
 }
 
 /// Sends to a socket what it takes now, without `SIGPIPE` where the system has a flag for that.
@@ -34,14 +31,10 @@ pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Those of `send(2)`, except for `EINTR`: it is called again then.
 #[inline]
 pub fn send(socket: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
-    loop {
+    retry(|| {
         // SAFETY: the pointer and the length are those of one borrowed slice of bytes.
-        let count =
-            unsafe { libc::send(socket.as_raw_fd(), data.as_ptr().cast(), data.len(), NO_SIGNAL) };
-        if let Some(result) = outcome(count) {
-            return result;
-        }
-    }
+        unsafe { syscall::send(socket.as_raw_fd(), data.as_ptr(), data.len(), NO_SIGNAL) }
+    })
 }
 
 #[cfg(not(target_vendor = "apple"))]
@@ -50,17 +43,18 @@ const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: libc::c_int = 0;
 
-#[inline]
-fn outcome(count: libc::ssize_t) -> Option<io::Result<usize>> {
-    match usize::try_from(count) {
-        Ok(count) => Some(Ok(count)),
-        Err(_) => failure().map(Err),
-    }
+/// The loop is out of line: inlined, it would have its registers saved for every call.
+#[inline(always)]
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    let returned = call();
+    if returned >= 0 { Ok(returned as usize) } else { unless_interrupted(returned, call) }
 }
 
-/// `None` for `EINTR`.
+/// What came of a call that failed; of the last one, if it was interrupted.
 #[cold]
-fn failure() -> Option<io::Error> {
-    let error = io::Error::last_os_error();
-    (error.kind() != io::ErrorKind::Interrupted).then_some(error)
+fn unless_interrupted(mut returned: isize, mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    while returned == -(libc::EINTR as isize) {
+        returned = call();
+    }
+    syscall::outcome(returned)
 }

@@ -5,7 +5,9 @@ use crate::{
     process::{command, example},
     trials::{Test, tests},
 };
-use std::{fs, io, io::Read, iter::repeat_n, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet, fs, io, io::Read, iter::repeat_n, process::Command, time::Duration,
+};
 use tempfile::TempDir;
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -15,6 +17,7 @@ pub(crate) const TESTS: &[Test] = tests![
     none_for_a_client_that_never_reads needs(STRACE),
     none_for_a_change_of_interest needs(STRACE),
     only_the_backend_that_was_chosen needs(STRACE),
+    those_of_every_message_are_made_in_place needs(STRACE),
 ];
 
 /// A server that is traced.
@@ -33,10 +36,14 @@ impl Traced {
 
     /// Of a program that says where it listens.
     pub(crate) fn of(server: &mut Command) -> Self {
+        Self::with(&[], server)
+    }
+
+    fn with(options: &[&str], server: &mut Command) -> Self {
         let directory = TempDir::new().unwrap();
         // With -D the server itself is our child; and strace, a grandchild, ends with it.
         let mut strace = command("strace");
-        strace.args(["-D", "-f", "-qq", "-o"]).arg(directory.path().join("trace"));
+        strace.args(["-D", "-f", "-qq", "-o"]).arg(directory.path().join("trace")).args(options);
         strace.arg(server.get_program()).args(server.get_args());
         Self { server: Server::of(&mut strace), directory }
     }
@@ -224,4 +231,29 @@ fn only_the_backend_that_was_chosen(backend: &str) {
         calls.iter().map(|call| name(call)).filter(|name| kind(name) == "wait").collect();
     assert!(waits.len() > 3 && waits.iter().all(|name| chosen.contains(name)), "{waits:?}");
     assert!(!calls.iter().any(|call| name(call).starts_with("epoll")), "{calls:?}");
+}
+
+/// libc's functions are cancellation points, which takes atomic instructions in a program that has
+/// threads.
+fn those_of_every_message_are_made_in_place(backend: &str) {
+    if !cfg!(all(target_arch = "x86_64", target_env = "gnu", not(asyncore_libc))) {
+        return;
+    }
+    // With the address of the instruction before each call.
+    let traced = Traced::with(&["-i"], example("echo_server", backend).arg("127.0.0.1:0"));
+    for _ in 0..3 {
+        traced.server.connect().exchange("hello");
+    }
+    let mut calls = traced.stop();
+    // A signal's handler sends by libc.
+    calls.truncate(calls.iter().position(|call| call.contains("SIGTERM")).unwrap());
+    // What is far from each other in memory was loaded from different files.
+    let places_of = |names: &[&str]| -> BTreeSet<String> {
+        let calls = calls.iter().filter_map(|call| call.strip_prefix('[')?.split_once("] "));
+        let those = calls.filter(|(_, call)| names.contains(&name(call)));
+        those.map(|(address, _)| address[..6].to_owned()).collect()
+    };
+    let ours = places_of(&["ppoll", "pselect6", "recvfrom", "sendto"]);
+    let libcs = places_of(&["accept4"]);
+    assert!(ours.len() == 1 && libcs.len() == 1 && ours != libcs, "{ours:?} {libcs:?} {calls:?}");
 }
