@@ -19,12 +19,25 @@ use std::{
 pub struct Context<'a> {
     map: &'a mut Map,
     channel: &'a Channel,
-    key: Key,
+    key: &'a Key,
+    /// The error of a callback that answers something else.
+    failure: Option<io::Error>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(map: &'a mut Map, channel: &'a Channel, key: Key) -> Self {
-        Self { map, channel, key }
+    pub(crate) fn new(map: &'a mut Map, channel: &'a Channel, key: &'a Key) -> Self {
+        Self { map, channel, key, failure: None }
+    }
+
+    /// Keeps the error of the callback for who called it.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: io::Error) {
+        self.failure = Some(error);
+    }
+
+    #[inline]
+    pub(crate) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
     }
 
     pub(crate) fn map(&mut self) -> &mut Map {
@@ -34,7 +47,7 @@ impl<'a> Context<'a> {
     /// The key of the callback's own channel.
     #[must_use]
     pub fn key(&self) -> Key {
-        self.key
+        *self.key
     }
 
     /// Adds a channel with its dispatcher; see
@@ -56,7 +69,7 @@ impl<'a> Context<'a> {
     /// If a newcomer has our number, ours was closed behind our back. What is still to be written
     /// must not go there.
     fn keep_off_a_newcomers_number(&self) {
-        if !self.map.slab.contains(self.key) {
+        if !self.map.slab.contains(*self.key) {
             self.channel.lose();
         }
     }
@@ -72,7 +85,7 @@ impl<'a> Context<'a> {
     /// Another channel is gone at once, its descriptor and its dispatcher with it. For the
     /// callback's own it is [`Channel::close`].
     pub fn close_channel<D: ?Sized>(&mut self, key: Key<D>) -> bool {
-        if key == self.key {
+        if key == *self.key {
             self.channel.close();
             return true;
         }
@@ -95,7 +108,7 @@ impl<'a> Context<'a> {
     /// An error that another channel returns is that channel's: it has noted it, and its own
     /// `handle_close` will tell. A callback that passes it on with `?` fails in its place.
     pub fn channel<D: ?Sized>(&mut self, key: Key<D>) -> Option<&Channel> {
-        if key == self.key {
+        if key == *self.key {
             return Some(self.channel);
         }
         self.map.channel(key.untyped())
@@ -163,13 +176,13 @@ impl<'a> Context<'a> {
     /// What the reactor has done so far; see [`Reactor::stats`](crate::Reactor::stats).
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.map.stats(Some((self.key, self.channel)))
+        self.map.stats(Some((*self.key, self.channel)))
     }
 
     /// Every channel, the callback's own included; see
     /// [`Reactor::channels`](crate::Reactor::channels).
     pub fn channels(&self) -> impl Iterator<Item = ChannelInfo<'_>> {
-        self.map.channels(Some((self.key, self.channel)))
+        self.map.channels(Some((*self.key, self.channel)))
     }
 
     /// Makes `run` return when this pass is over (asyncore's `ExitNow`). Every channel stays.

@@ -26,43 +26,51 @@ impl Occupant {
 /// A dispatcher as the reactor calls it.
 ///
 /// After a system call a processor often mispredicts where a virtual call goes. So the callbacks of
-/// every message are one virtual call with the question that follows them.
+/// every message are one virtual call with the question that follows them, and its answer fits into
+/// registers: an error waits in the context.
 pub(crate) trait Served: Dispatcher {
-    /// `handle_read`; then, unless the channel may be over, what it is to be watched for.
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>>;
+    /// `handle_read`; then what the channel is to be watched for. Nothing, if it is not
+    /// [plain](Channel::is_plain) any more or there was an error: it has to be asked then.
+    fn read(&mut self, cx: &mut Context<'_>) -> Interest;
 
     /// `handle_write`, likewise.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>>;
+    fn write(&mut self, cx: &mut Context<'_>) -> Interest;
 
     /// What the channel is to be watched for.
     fn interest(&self, channel: &Channel) -> Interest;
 }
 
 impl<D: Dispatcher> Served for D {
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>> {
-        self.handle_read(cx)?;
-        Ok(interest_of_usual(self, cx))
+    fn read(&mut self, cx: &mut Context<'_>) -> Interest {
+        let result = self.handle_read(cx);
+        answer(self, cx, result)
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Interest>> {
-        self.handle_write(cx)?;
-        Ok(interest_of_usual(self, cx))
+    fn write(&mut self, cx: &mut Context<'_>) -> Interest {
+        let result = self.handle_write(cx);
+        answer(self, cx, result)
     }
 
     fn interest(&self, channel: &Channel) -> Interest {
         if channel.is_plain() {
-            ask(self, channel, Interest::all(), Interest::empty())
+            ask(self, channel, channel.not_paused(), Interest::empty())
         } else {
             ask(self, channel, channel.possible(), channel.required())
         }
     }
 }
 
-/// Only if nothing has happened that comes first.
+/// What a callback of every message returns.
 #[inline]
-fn interest_of_usual(dispatcher: &impl Dispatcher, channel: &Channel) -> Option<Interest> {
-    let is_usual = channel.is_plain() && !channel.may_be_over();
-    is_usual.then(|| ask(dispatcher, channel, Interest::all(), Interest::empty()))
+fn answer(dispatcher: &impl Dispatcher, cx: &mut Context<'_>, result: io::Result<()>) -> Interest {
+    if let Err(error) = result {
+        cx.fail(error);
+        return Interest::empty();
+    }
+    if !cx.is_plain() {
+        return Interest::empty();
+    }
+    ask(dispatcher, cx, cx.not_paused(), Interest::empty())
 }
 
 #[inline]

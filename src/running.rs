@@ -7,7 +7,7 @@ use crate::{
     map::Map,
     slab::Occupant,
 };
-use std::os::fd::RawFd;
+use std::{io, os::fd::RawFd};
 
 const PRESENT: &str = "the occupant is here until it is put back";
 
@@ -20,44 +20,47 @@ pub(crate) struct Running<'m> {
     pub(crate) key: Key,
     /// `None` once it is put back or let go.
     occupant: Option<Box<Occupant>>,
-    /// What it wants, if nothing happened to it since it was asked.
-    known: Option<Interest>,
+    /// What it wants; nothing, if it has to be asked.
+    known: Interest,
 }
 
 impl<'m> Running<'m> {
     pub(crate) fn take(map: &'m mut Map, key: Key) -> Option<Self> {
         let occupant = map.slab.take(key)?;
-        Some(Self { map, key, occupant: Some(occupant), known: None })
+        Some(Self { map, key, occupant: Some(occupant), known: Interest::empty() })
     }
 
     /// Whoever has the number, and had it before `newcomers` joined.
     #[inline]
     pub(crate) fn take_number(map: &'m mut Map, fd: RawFd, newcomers: u64) -> Option<Self> {
         let (key, occupant, known) = map.slab.take_number(fd, newcomers)?;
-        let known = known.filter(|_| !map.options.ask_every_pass);
+        let known = if map.options.ask_every_pass { Interest::empty() } else { known };
         Some(Self { map, key, occupant: Some(occupant), known })
     }
 
     /// One whose slot is somebody else's by now.
     pub(crate) fn lost(map: &'m mut Map, key: Key, occupant: Box<Occupant>) -> Self {
-        Self { map, key, occupant: Some(occupant), known: None }
+        Self { map, key, occupant: Some(occupant), known: Interest::empty() }
     }
 
     pub(crate) fn channel(&self) -> &Channel {
         &self.occupant().channel
     }
 
+    /// What it wants; nothing, if it has to be asked.
+    #[inline]
+    pub(crate) fn known(&self) -> Interest {
+        self.known
+    }
+
     #[inline]
     pub(crate) fn interest(&self) -> Interest {
-        match self.known {
-            Some(known) => known,
-            None => self.occupant().interest(),
-        }
+        if self.known.is_empty() { self.occupant().interest() } else { self.known }
     }
 
     /// How it is to be watched; it is asked now.
     pub(crate) fn ask(&mut self) -> Watch {
-        self.known = Some(self.occupant().interest());
+        self.known = self.occupant().interest();
         self.wanted()
     }
 
@@ -69,7 +72,7 @@ impl<'m> Running<'m> {
 
     /// Something has happened to the channel: it has to be asked again what it wants.
     pub(crate) fn changed(&mut self) {
-        self.known = None;
+        self.known = Interest::empty();
     }
 
     /// Whether the time for `handle_close` has come.
@@ -78,9 +81,16 @@ impl<'m> Running<'m> {
         self.channel().is_over(|| self.interest().contains(Interest::READ))
     }
 
-    /// It was asked after the callback; or not.
-    pub(crate) fn note(&mut self, answer: Option<Interest>) {
+    /// Runs a callback of every message, which answers what the channel is to be watched for.
+    #[inline(always)]
+    pub(crate) fn run_and_ask(
+        &mut self,
+        callback: impl FnOnce(&mut dyn Served, &mut Context<'_>) -> Interest,
+    ) -> io::Result<()> {
+        let (answer, result) =
+            self.run(|dispatcher, cx| (callback(dispatcher, cx), cx.take_failure()));
         self.known = answer;
+        result.map_or(Ok(()), Err)
     }
 
     /// Runs one callback.
@@ -92,7 +102,7 @@ impl<'m> Running<'m> {
         self.changed();
         let occupant = self.occupant.as_mut().expect(PRESENT);
         let Occupant { channel, dispatcher } = &mut **occupant;
-        let mut cx = Context::new(self.map, channel, self.key);
+        let mut cx = Context::new(self.map, channel, &self.key);
         callback(&mut **dispatcher, &mut cx)
     }
 
@@ -113,7 +123,8 @@ impl<'m> Running<'m> {
     }
 
     /// Puts it back as it is.
-    pub(crate) fn put_back(mut self) {
+    #[inline(always)]
+    pub(crate) fn put_back(&mut self) {
         let Some(occupant) = self.occupant.take() else { return };
         self.map.note_activity(self.key.fd, &occupant.channel);
         if let Err(occupant) = self.map.slab.put_back(self.key, occupant) {

@@ -110,18 +110,21 @@ impl Slab {
     }
 
     /// Takes out whoever has the number, if its generation is below `newcomers`; with what it
-    /// wants, unless it has to be asked.
+    /// wants, which is nothing if it has to be asked.
     #[inline]
     pub(crate) fn take_number(
         &mut self,
         fd: RawFd,
         newcomers: u64,
-    ) -> Option<(Key, Box<Occupant>, Option<Interest>)> {
+    ) -> Option<(Key, Box<Occupant>, Interest)> {
         let slot = self.slots.get_mut(fd as usize)?;
         if slot.generation >= newcomers {
             return None;
         }
-        let known = slot.registered.filter(|_| !slot.touched).map(|watch| watch.interest);
+        let known = match slot.registered {
+            Some(watch) if !slot.touched => watch.interest,
+            _ => Interest::empty(),
+        };
         let key = Key::new(fd, self.reactor, slot.generation);
         Some((key, slot.occupant.take()?, known))
     }
@@ -136,14 +139,20 @@ impl Slab {
 
     /// Puts the occupant back after a run, and tells how the backend watches it; or returns it if
     /// the slot is not its own any more.
+    #[inline]
     pub(crate) fn put_back(
         &mut self,
         key: Key,
         occupant: Box<Occupant>,
     ) -> Result<Option<Watch>, Box<Occupant>> {
-        let Some(slot) = self.slot_mut(key) else { return Err(occupant) };
-        slot.occupant = Some(occupant);
-        Ok(slot.registered)
+        // Whoever runs was taken from here, so its key is one of this reactor's.
+        match self.slots.get_mut(key.fd as usize) {
+            Some(slot) if slot.generation == key.generation => {
+                slot.occupant = Some(occupant);
+                Ok(slot.registered)
+            }
+            _ => Err(occupant),
+        }
     }
 
     /// Whether `key` names a channel that is there, running or not.

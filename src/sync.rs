@@ -58,6 +58,7 @@ impl Map {
         let over = running.is_over() || channel.is_lost();
         let stalled = channel.is_stalled();
         running.put_back();
+        drop(running);
         if over {
             self.due.push(key);
         }

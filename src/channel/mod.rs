@@ -133,16 +133,18 @@ bitflags! {
         const PAUSED = 7 << 18;
         /// What is not watched for because nobody handles it, as an `Interest`.
         const UNHANDLED = 7 << 21;
+        /// The connection is broken: `failure` says how.
+        const BROKEN = 1 << 24;
         /// Those that let nothing more be sent.
         const NO_OUTPUT = Self::OUTPUT_ENDED.bits() | Self::CLOSE_WHEN_SENT.bits()
             | Self::SHUTDOWN_WHEN_SENT.bits();
         /// Those that may end the channel.
         const ENDING = Self::INPUT_ENDED.bits() | Self::INPUT_FAILED.bits()
-            | Self::CLOSE_WHEN_SENT.bits();
-        /// Those that narrow down what the channel can be watched for; see `possible`.
-        const NARROWING = Self::INPUT_ENDED.bits() | Self::OUTPUT_ENDED.bits() | Self::LOST.bits()
-            | Self::CLOSE_WHEN_SENT.bits() | Self::PRIORITY_TOLD.bits()
-            | Self::ACCEPT_STALLED.bits() | Self::PAUSED.bits();
+            | Self::CLOSE_WHEN_SENT.bits() | Self::BROKEN.bits();
+        /// Those of which a connection has none most of the time; see `is_plain`.
+        const OF_NOTE = Self::ENDING.bits() | Self::OUTPUT_ENDED.bits() | Self::LOST.bits()
+            | Self::PRIORITY_TOLD.bits() | Self::ACCEPT_STALLED.bits() | Self::QUEUED.bits()
+            | Self::URGENT.bits();
     }
 }
 
@@ -316,6 +318,12 @@ impl Channel {
     /// The number was closed behind our back.
     pub(crate) fn lose(&self) {
         self.mark(Marks::LOST);
+    }
+
+    /// The connection is broken.
+    fn break_with(&self, errno: Errno) {
+        self.failure.set(Some(errno));
+        self.mark(Marks::BROKEN);
     }
 
     /// The descriptor's number.

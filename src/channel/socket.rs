@@ -163,6 +163,7 @@ impl Channel {
     /// Reads, once, what became of the connect.
     pub(crate) fn finish_connect(&self) -> io::Result<()> {
         if let Some(errno) = self.failure.take() {
+            self.unmark(Marks::BROKEN);
             return Err(errno.into());
         }
         // Where it connects at once, an error is that of a datagram sent since.
@@ -438,7 +439,7 @@ impl Found {
                 // Not of a connection that was: the connect has failed.
                 channel.state.set(State::Connecting);
             }
-            channel.failure.set(Some(errno));
+            channel.break_with(errno);
         }
         channel
     }

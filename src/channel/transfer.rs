@@ -472,7 +472,7 @@ impl Channel {
 
     pub(super) fn note(&self, errno: Errno) -> io::Error {
         if self.breaks(errno) && self.failure.get().is_none() {
-            self.failure.set(Some(errno));
+            self.break_with(errno);
         }
         // EBADF may also mean "not open for reading"; then the number is still ours.
         if errno == Errno::EBADF

@@ -67,12 +67,18 @@ impl Channel {
     }
 
     /// Whether the channel is as most are most of the time: a connected socket that can be watched
-    /// for everything, with nothing to flush.
+    /// for everything that is not paused, with nothing to flush, no end in sight, and no urgency.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.state() == State::Connected
-            && !self.has(Marks::NARROWING | Marks::QUEUED)
+            && !self.has(Marks::OF_NOTE)
             && !matches!(self.kind, Kind::File(_))
+    }
+
+    /// What the user has not suspended.
+    #[inline]
+    pub(crate) fn not_paused(&self) -> Interest {
+        Interest::all() - self.marks.get().interest(Marks::PAUSED)
     }
 
     /// What the channel can be watched for, if its dispatcher wants it.
@@ -98,7 +104,7 @@ impl Channel {
         if self.has(Marks::PRIORITY_TOLD) {
             possible -= Interest::PRIORITY;
         }
-        possible - self.marks.get().interest(Marks::PAUSED)
+        possible & self.not_paused()
     }
 
     #[inline]
@@ -131,7 +137,7 @@ impl Channel {
     /// Whether something has happened that could end it.
     #[inline]
     pub(crate) fn may_be_over(&self) -> bool {
-        self.has(Marks::ENDING) || self.failure.get().is_some()
+        self.has(Marks::ENDING)
     }
 
     #[cold]
