@@ -1,9 +1,7 @@
 //! The busy few are looked at alone, the rest in slices between: what a wait costs follows the
 //! activity, and not the number of descriptors.
 
-use crate::{
-    Backend, Calls, Event, Interest, Readiness, bet::Bet, check_fd, cold_share::ColdShare, reserve,
-};
+use crate::{Backend, Calls, Event, Interest, bet::Bet, check_fd, cold_share::ColdShare, reserve};
 use bitflags::bitflags;
 use std::{
     io,
@@ -314,14 +312,21 @@ impl<B: Backend> HotSet<B> {
     /// Notes that it is busy, or likely to be soon, and makes it hot if there is room, and memory.
     /// One that joins is on trial until it is busy again; while room is scarce, only until members
     /// are next let go.
+    #[inline]
     fn heat(&mut self, fd: RawFd) {
-        let has_room = self.is_forced() || self.are_few(self.warm + 1);
         let slot = &mut self.slots[fd as usize];
         slot.busy = self.now;
         if slot.is(Flags::HOT) || slot.interest.is_empty() {
             slot.flags -= Flags::ON_TRIAL;
-            return;
+        } else {
+            self.let_in(fd);
         }
+    }
+
+    /// Makes it hot if there is room.
+    fn let_in(&mut self, fd: RawFd) {
+        let has_room = self.is_forced() || self.are_few(self.warm + 1);
+        let slot = &mut self.slots[fd as usize];
         if !has_room && !slot.is(Flags::PINNED) {
             if self.crowded == 0 {
                 self.cooling = self.now;
@@ -369,9 +374,11 @@ impl<B: Backend> HotSet<B> {
 
     /// One backend has forgotten it; the other has not.
     fn forget_invalid(&mut self, ready: &[Event]) {
-        for event in ready.iter().filter(|event| event.readiness.contains(Readiness::INVALID)) {
-            self.all.remove(event.fd);
-            self.forget(event.fd);
+        if Event::any_invalid(ready) {
+            for event in ready.iter().filter(|event| event.is_invalid()) {
+                self.all.remove(event.fd);
+                self.forget(event.fd);
+            }
         }
     }
 
@@ -430,25 +437,30 @@ impl<B: Backend> HotSet<B> {
         }
     }
 
-    /// A wait with an end has the clock read, by the kernel and here; while something is ready as
-    /// soon as we ask, a probe does without.
+    /// A call that may block queues at every descriptor up to the first that is ready, and one that
+    /// has an end has the clock read, by the kernel and here; while something is ready as soon as
+    /// we ask, a probe does without.
     fn wait_for_few(
         &mut self,
         timeout: Option<Duration>,
         ready: &mut Vec<Event>,
     ) -> io::Result<()> {
         let cost = self.cost(self.watched);
-        let ends = timeout.is_some_and(|timeout| timeout > Duration::ZERO);
-        if ends && self.ready_at_once.affords(cost) {
+        ready.clear();
+        if timeout != Some(Duration::ZERO) && self.ready_at_once.affords(cost) {
             self.all.wait(Some(Duration::ZERO), ready)?;
-            self.ready_at_once.settle(!ready.is_empty(), cost, cost);
-            self.forget_invalid(ready);
-            if !ready.is_empty() {
-                return Ok(());
-            }
+            let saved = if timeout.is_some() { cost } else { self.price };
+            self.ready_at_once.settle(!ready.is_empty(), saved, cost);
         }
-        self.all.wait(timeout, ready)?;
-        self.ready_at_once.earn(cost);
+        if ready.is_empty() {
+            self.all.wait(timeout, ready)?;
+            self.ready_at_once.earn(cost);
+        }
+        if timeout.is_none() && ready.len() == 1 {
+            // Where several are ready there was hardly a wait. Whoever finds one at a time may well
+            // sleep in between, and pays for no probe.
+            self.ready_at_once = Bet::default();
+        }
         self.forget_invalid(ready);
         Ok(())
     }
@@ -543,10 +555,7 @@ impl<B: Backend> HotSet<B> {
         let mut found = std::mem::take(&mut self.found);
         let result = self.all.look(self.position, most, &mut found);
         // The hot ones were looked at already.
-        found.retain(|event| {
-            !self.slots[event.fd as usize].is(Flags::HOT)
-                || event.readiness.contains(Readiness::INVALID)
-        });
+        found.retain(|event| !self.slots[event.fd as usize].is(Flags::HOT) || event.is_invalid());
         self.learn(&found);
         let found_some = !found.is_empty();
         if found_some {

@@ -31,6 +31,8 @@ on_each_bare_backend! {
     no_more_than_half_are_hot_but_for_the_pinned,
     more_than_half_are_busy_and_everyone_is_told_of,
     who_is_found_by_chance_is_cold_again_in_time,
+    few_are_probed_while_several_are_ready_at_once,
+    few_that_talk_one_at_a_time_are_not_probed,
     a_plain_scan_asks_about_everything_once,
     parts_add_up_to_everything,
 }
@@ -100,7 +102,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl<B: Backend> Pairs<B> {
     fn new(scan: Scan) -> Self {
-        let pairs: Vec<_> = (0..MANY).map(|_| pair()).collect();
+        Self::of(MANY, scan)
+    }
+
+    fn of(count: usize, scan: Scan) -> Self {
+        let pairs: Vec<_> = (0..count).map(|_| pair()).collect();
         let mut backend = HotSet::new(Counting::default(), scan);
         for (ours, _) in &pairs {
             backend.add(ours.as_raw_fd(), READ).unwrap();
@@ -114,7 +120,11 @@ impl<B: Backend> Pairs<B> {
 
     /// One wait; reads what is ready, and says of whom that was.
     fn wait(&mut self) -> Vec<usize> {
-        self.backend.wait(Some(PATIENCE), &mut self.ready).unwrap();
+        self.wait_within(Some(PATIENCE))
+    }
+
+    fn wait_within(&mut self, timeout: Option<Duration>) -> Vec<usize> {
+        self.backend.wait(timeout, &mut self.ready).unwrap();
         assert!(!self.ready.is_empty(), "nothing came");
         assert!(self.ready.is_sorted_by_key(|event| event.fd));
         let index = |event: &Event| {
@@ -320,6 +330,35 @@ fn who_is_found_by_chance_is_cold_again_in_time<B: Backend>() {
         }
         assert_eq!(WATCHED.get(), MANY + busy, "{busy} are busy");
     }
+}
+
+/// So few that asking about them costs next to nothing.
+const FEW: usize = 20;
+
+/// Waits without an end, in each of which so many are ready; returns how many calls asked about
+/// everything without waiting, and how many might have waited.
+fn asks_about_few<B: Backend>(pairs: &mut Pairs<B>, busy: usize, waits: usize) -> (usize, usize) {
+    let (mut probes, mut waited) = (0, 0);
+    for _ in 0..waits {
+        (0..busy).for_each(|index| pairs.send(index));
+        let asked = asked_in(|| assert_eq!(pairs.wait_within(None).len(), busy));
+        probes += usize::from(asked == FEW);
+        waited += usize::from(asked == 2 * FEW);
+    }
+    (probes, waited)
+}
+
+fn few_are_probed_while_several_are_ready_at_once<B: Backend>() {
+    let mut pairs = Pairs::<B>::of(FEW, Scan::Adaptive);
+    asks_about_few(&mut pairs, 10, 100);
+    assert_eq!(asks_about_few(&mut pairs, 10, 100), (100, 0));
+    // The first of these is found by a probe, and is the last that is.
+    assert_eq!(asks_about_few(&mut pairs, 1, 100), (1, 99));
+}
+
+fn few_that_talk_one_at_a_time_are_not_probed<B: Backend>() {
+    let mut pairs = Pairs::<B>::of(FEW, Scan::Adaptive);
+    assert_eq!(asks_about_few(&mut pairs, 1, 1000), (0, 1000));
 }
 
 fn a_plain_scan_asks_about_everything_once<B: Backend>() {
