@@ -49,8 +49,9 @@ impl<B: Backend> Builder<B> {
     /// How a wait looks for what is ready; [`Scan::Adaptive`] unless set.
     ///
     /// A system call asks about every channel, most of them in vain. So those that were busy lately
-    /// are asked about first, alone, where that pays: of many channels, few are busy at a time. A
-    /// loop with a few dozen channels does not change. [`Scan::Plain`] makes one system call per
+    /// are asked about first, alone, where that pays: of many channels, few are busy at a time. With
+    /// a few dozen channels everything is asked about in each call, at most once more without
+    /// waiting. [`Scan::Plain`] makes one system call per
     /// pass on everything, as asyncore does.
     pub fn scan(mut self, scan: Scan) -> Self {
         self.options.scan = scan;

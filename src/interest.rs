@@ -70,7 +70,9 @@ fn answer(dispatcher: &impl Dispatcher, cx: &mut Context<'_>, result: io::Result
     if !cx.is_plain() {
         return Interest::empty();
     }
-    ask(dispatcher, cx, cx.not_paused(), Interest::empty())
+    let answer = ask(dispatcher, cx, cx.not_paused(), Interest::empty());
+    // The question itself may have changed the channel.
+    if cx.is_plain() { answer } else { Interest::empty() }
 }
 
 #[inline]

@@ -61,7 +61,7 @@ impl<'m> Running<'m> {
     /// How it is to be watched; it is asked now.
     pub(crate) fn ask(&mut self) -> Watch {
         self.known = self.occupant().interest();
-        self.wanted()
+        Watch { interest: self.known, urgent: self.channel().is_urgent() }
     }
 
     /// How it is to be watched.

@@ -19,6 +19,7 @@ use std::{
     },
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    time::Duration,
 };
 
 /// A dispatcher whose answer to `readable` depends on something outside.
@@ -519,6 +520,51 @@ on_both_backends! {
             peer_of_good.write_all(b"z").unwrap();
             poll_until(&mut reactor, || log.contains("good.read z"));
         }
+    }
+
+    fn b22_what_the_question_after_a_callback_ends_is_over_in_the_same_pass<B>() {
+        // It ends its channel when it is asked after its first handle_read.
+        struct Ending {
+            log: Log,
+            has_read: bool,
+        }
+        impl Dispatcher for Ending {
+            fn readable(&self, channel: &Channel) -> bool {
+                if self.has_read {
+                    channel.close_when_sent();
+                }
+                true
+            }
+
+            fn writable(&self, _: &Channel) -> bool {
+                false
+            }
+
+            fn handle_read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+                cx.recv(&mut [0])?;
+                self.has_read = true;
+                self.log.push("read");
+                Ok(())
+            }
+
+            fn handle_close(
+                &mut self,
+                _: &mut Context<'_>,
+                _: Option<io::Error>,
+            ) -> io::Result<()> {
+                self.log.push("close");
+                Ok(())
+            }
+        }
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"xy").unwrap();
+        let log = Log::default();
+        let mut reactor = reactor::<B>();
+        let dispatcher = Ending { log: log.clone(), has_read: false };
+        reactor.add_channel(Channel::new(ours).unwrap(), dispatcher).unwrap();
+        assert_eq!(reactor.poll(Some(Duration::ZERO)).unwrap(), 1);
+        assert_eq!(log.take(), ["read", "close"]);
+        assert!(reactor.is_empty());
     }
 }
 
