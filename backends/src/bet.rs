@@ -20,19 +20,15 @@ impl Bet {
 
     pub(crate) fn settle(&mut self, won: bool, saved: f64, cost: f64) {
         if won {
-            self.put(saved, cost * 2.0);
+            self.win(saved, cost);
         } else {
             self.lose(cost);
         }
     }
 
-    pub(crate) fn win(&mut self, saved: f64) {
-        self.put(saved, 0.0);
-    }
-
-    /// A bet that is won often may be lost a few times in a row.
-    fn put(&mut self, saved: f64, reserve: f64) {
-        self.funds = (self.funds + saved).min(reserve.max(saved * 8.0));
+    /// One that is won often may be lost a few times in a row.
+    pub(crate) fn win(&mut self, saved: f64, cost: f64) {
+        self.funds = (self.funds + saved).min((cost * 2.0).max(saved * 8.0));
     }
 
     pub(crate) fn lose(&mut self, cost: f64) {

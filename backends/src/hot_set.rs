@@ -533,7 +533,7 @@ impl<B: Backend> HotSet<B> {
             }
         }
         if !ready.is_empty() {
-            self.stays.win(all - hot);
+            self.stays.win(all - hot, hot);
             self.learn(ready);
             if forced || self.owed >= LATE {
                 self.look_at_a_slice(ready)?;

@@ -2,42 +2,35 @@
 
 use libc::c_int;
 
-/// `ppoll(2)`.
+/// `ppoll(2)`, or `poll(2)` where there is none.
 ///
 /// # Safety
 ///
 /// `entries` is valid for reads and writes of `length` entries; `timeout` for reads, or null.
-#[cfg(all(feature = "poll", not(target_vendor = "apple")))]
+#[cfg(feature = "poll")]
 #[inline]
 pub(crate) unsafe fn ppoll(
     entries: *mut libc::pollfd,
     length: usize,
     timeout: *mut libc::timespec,
 ) -> isize {
+    let length = length as libc::nfds_t;
+    #[cfg(not(target_vendor = "apple"))]
     // SAFETY: by the caller; a null signal mask leaves the mask as it is.
-    told(unsafe { libc::ppoll(entries, length as libc::nfds_t, timeout, std::ptr::null()) } as isize)
+    let count = unsafe { libc::ppoll(entries, length, timeout, std::ptr::null()) };
+    #[cfg(target_vendor = "apple")]
+    // SAFETY: by the caller.
+    let count = unsafe { libc::poll(entries, length, in_millis(timeout.as_ref())) };
+    told(count as isize)
 }
 
-/// `poll(2)`, with a timeout in milliseconds, where there is no `ppoll`.
-///
-/// # Safety
-///
-/// `entries` is valid for reads and writes of `length` entries; `timeout` for reads, or null.
+/// Rounded up: a timeout below a millisecond must not become a busy loop.
 #[cfg(all(feature = "poll", target_vendor = "apple"))]
-#[inline]
-pub(crate) unsafe fn ppoll(
-    entries: *mut libc::pollfd,
-    length: usize,
-    timeout: *mut libc::timespec,
-) -> isize {
-    // SAFETY: by the caller.
-    let millis = unsafe { timeout.as_ref() }.map_or(-1, |timeout| {
-        // Rounded up: a timeout below a millisecond must not become a busy loop.
+fn in_millis(timeout: Option<&libc::timespec>) -> c_int {
+    timeout.map_or(-1, |timeout| {
         let nanos = i128::from(timeout.tv_sec) * 1_000_000_000 + i128::from(timeout.tv_nsec);
         c_int::try_from(nanos.cast_unsigned().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
-    });
-    // SAFETY: by the caller.
-    told(unsafe { libc::poll(entries, length as libc::nfds_t, millis) } as isize)
+    })
 }
 
 /// `pselect(2)`.
