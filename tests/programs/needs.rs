@@ -44,6 +44,11 @@ pub(crate) static SH: Need = Need::new("sh", || runs("sh", &["-c", "ulimit -f 10
 pub(crate) static STRACE: Need = Need::new("an strace that may trace", || {
     runs("strace", &["-D", "-f", "-o", "/dev/null", "true"])
 });
+/// In a program that is one file it cannot be told whose calls are whose.
+pub(crate) static CALLS_IN_PLACE: Need = Need::new("x86-64 Linux with glibc", || {
+    cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))
+        && !cfg!(any(target_feature = "crt-static", asyncore_libc))
+});
 pub(crate) static ROOT: Need = Need::new("root", || nix::unistd::geteuid().is_root());
 pub(crate) static PROC: Need = Need::new("/proc/PID/fd", || Path::new("/proc/self/fd/0").exists());
 pub(crate) static FULL: Need = Need::new("/dev/full", || Path::new("/dev/full").exists());

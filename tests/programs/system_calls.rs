@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = tests![
     none_for_a_client_that_never_reads needs(STRACE),
     none_for_a_change_of_interest needs(STRACE),
     only_the_backend_that_was_chosen needs(STRACE),
-    those_of_every_message_are_made_in_place needs(STRACE),
+    those_of_every_message_are_made_in_place needs(STRACE, CALLS_IN_PLACE),
 ];
 
 /// A server that is traced.
@@ -236,11 +236,6 @@ fn only_the_backend_that_was_chosen(backend: &str) {
 /// libc's functions are cancellation points, which takes atomic instructions in a program that has
 /// threads.
 fn those_of_every_message_are_made_in_place(backend: &str) {
-    if !cfg!(all(target_arch = "x86_64", target_env = "gnu"))
-        || cfg!(any(target_feature = "crt-static", asyncore_libc))
-    {
-        return;
-    }
     // With the address of the instruction before each call.
     let traced = Traced::with(&["-i"], example("echo_server", backend).arg("127.0.0.1:0"));
     for _ in 0..3 {
